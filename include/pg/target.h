@@ -1,0 +1,22 @@
+#ifndef HF_PG_TARGET_H
+#define HF_PG_TARGET_H
+
+#include <stdint.h>
+
+/*
+ * A PostgreSQL server as the operator configured it.  Strings are borrowed from the settings; NULL means libpq's own
+ * default, except that libpq never looks at a service file or a password file that nobody named (R49).
+ */
+struct pg_target {
+	const char *host;               /* host name, address, or folder of the unix socket */
+	const char *port;
+	const char *user;
+	const char *password_file;      /* holds the password alone (Kubernetes secret, systemd credential) */
+	const char *passfile;           /* libpq's own format, ~/.pgpass style */
+	const char *sslmode, *sslrootcert, *sslcert, *sslkey;
+	const char *maintenance_db;     /* to connect to for facts of the cluster ["postgres"] */
+	int64_t connect_timeout_ms;     /* [10 s] */
+	const char *bin_dir;            /* where pg_dump and pg_restore lie; NULL: looked for in the usual folders */
+};
+
+#endif

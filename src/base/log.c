@@ -1,0 +1,124 @@
+#include "base/log.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static enum log_level shown = LOG_INFO;
+static bool as_json;
+static char status[512];
+
+static const char *const level_names[] = { "error", "warning", "info", "debug" };
+
+void
+log_set_level(enum log_level level)
+{
+	shown = level;
+}
+
+void
+log_set_json(bool json)
+{
+	as_json = json;
+}
+
+bool
+log_has_terminal(void)
+{
+	return !as_json && isatty(STDERR_FILENO);
+}
+
+static void
+draw_status(void)
+{
+	struct winsize w;
+	int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col - 1 : 79;
+
+	if (status[0] != '\0')
+		fprintf(stderr, "\r\033[K%.*s", columns, status);
+}
+
+static void
+write_line(enum log_level level, const char *message, const char *hint)
+{
+	char now[CLOCK_TEXT];
+
+	if (level > shown)
+		return;
+	pthread_mutex_lock(&lock);
+	if (as_json) {
+		json_t *line = json_object();
+		char *text;
+
+		json_put_str(line, "time", clock_format(now, clock_wall_us()));
+		json_put_str(line, "level", level_names[level]);
+		json_put_str(line, "message", message);
+		if (hint != NULL && hint[0] != '\0')
+			json_put_str(line, "hint", hint);
+		text = json_text(line, JSON_COMPACT);
+		fprintf(stderr, "%s\n", text);
+		free(text);
+		json_decref(line);
+	} else {
+		if (status[0] != '\0')
+			fprintf(stderr, "\r\033[K");
+		fprintf(stderr, "holdfast: %s%s\n", level == LOG_WARNING ? "warning: " : "", message);
+		if (hint != NULL && hint[0] != '\0')
+			fprintf(stderr, "holdfast: hint: %s\n", hint);
+		draw_status();
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+static void
+say(enum log_level level, const char *format, va_list args)
+{
+	char message[2048];
+
+	if (vsnprintf(message, sizeof(message), format, args) < 0)
+		return;
+	write_line(level, message, NULL);
+}
+
+#define LOG_AT(function, level)                         \
+	void function(const char *format, ...)          \
+	{                                               \
+		va_list args;                           \
+							\
+		va_start(args, format);                 \
+		say(level, format, args);               \
+		va_end(args);                           \
+	}
+
+LOG_AT(log_error, LOG_ERROR)
+LOG_AT(log_warning, LOG_WARNING)
+LOG_AT(log_info, LOG_INFO)
+LOG_AT(log_debug, LOG_DEBUG)
+
+void
+log_err(enum log_level level, const struct err *e)
+{
+	write_line(level, e->msg, e->hint);
+}
+
+void
+log_status(const char *line)
+{
+	if (!log_has_terminal())
+		return;
+	pthread_mutex_lock(&lock);
+	if (line == NULL && status[0] != '\0')
+		fprintf(stderr, "\r\033[K");
+	snprintf(status, sizeof(status), "%s", line != NULL ? line : "");
+	draw_status();
+	fflush(stderr);
+	pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,89 @@
+#include "base/stop.h"
+
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+static volatile sig_atomic_t came;
+static int event = -1;
+
+static void
+on_signal(int signo)
+{
+	uint64_t one = 1;
+
+	if (came == signo)
+		_exit(128 + signo);
+	came = signo;
+	/* A full counter means that the descriptor is readable already, which is all that is wanted. */
+	if (write(event, &one, sizeof(one)) != (ssize_t)sizeof(one))
+		return;
+}
+
+void
+stop_install(void)
+{
+	struct sigaction action;
+
+	event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	memset(&action, 0, sizeof(action));
+	sigemptyset(&action.sa_mask);
+	action.sa_handler = on_signal;
+	action.sa_flags = SA_RESTART;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &action, NULL);
+	action.sa_handler = SIG_IGN;
+	sigaction(SIGPIPE, &action, NULL);
+}
+
+int
+stop_fd(void)
+{
+	return event;
+}
+
+int
+stop_signal(void)
+{
+	return came;
+}
+
+int
+stop_check(struct err *e)
+{
+	int signo = came;
+
+	if (signo == 0)
+		return 0;
+	err_set(e, ERR_STOPPED, "stopped by %s", signo == SIGINT ? "SIGINT" : signo == SIGTERM ? "SIGTERM" : "SIGHUP");
+	e->sys = signo;
+	return -1;
+}
+
+void
+stop_reset_in_child(void)
+{
+	struct sigaction action;
+	sigset_t none;
+
+	memset(&action, 0, sizeof(action));
+	action.sa_handler = SIG_DFL;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &action, NULL);
+	sigaction(SIGPIPE, &action, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void
+stop_clear(void)
+{
+	uint64_t count;
+
+	came = 0;
+	if (event >= 0 && read(event, &count, sizeof(count)) < 0)
+		return;
+}
