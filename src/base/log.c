@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/width.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static enum log_level shown = LOG_INFO;
@@ -39,11 +39,13 @@ log_has_terminal(void)
 static void
 draw_status(void)
 {
-	struct winsize w;
-	int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col - 1 : 79;
+	struct buf line = BUF_INIT;
 
-	if (status[0] != '\0')
-		fprintf(stderr, "\r\033[K%.*s", columns, status);
+	if (status[0] == '\0')
+		return;
+	width_add(&line, status, width_terminal(STDERR_FILENO, 80) - 1);
+	fprintf(stderr, "\r\033[K%s", (const char *)line.data);
+	buf_free(&line);
 }
 
 static void

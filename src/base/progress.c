@@ -1,0 +1,207 @@
+#include "base/progress.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/width.h"
+
+enum { DRAW_MS = 300, LOG_MS = 60000 };
+
+/* The rate forgets with this time constant: a pause of a second does not make the estimate jump, a new table does. */
+static const double smooth_ms = 5000;
+
+struct progress {
+	atomic_uint_fast64_t bytes, known;      /* added to by workers, once a chunk: no lock on that way */
+	bool silent, terminal;
+	pthread_t thread;
+	pthread_mutex_t lock;                   /* all below */
+	pthread_cond_t wake;
+	bool over;
+	char what[64], item[256];
+	uint64_t expected;
+	int64_t started_ms, sampled_ms;
+	uint64_t sampled_bytes;
+	double rate;                            /* bytes a millisecond, smoothed; 0: not known yet */
+};
+
+static void
+sample(struct progress *p, uint64_t bytes, int64_t now)
+{
+	double passed = (double)(now - p->sampled_ms), current, share;
+
+	if (passed < 100 || bytes < p->sampled_bytes)
+		return;
+	current = (double)(bytes - p->sampled_bytes) / passed;
+	/* share = passed / (passed + T) is the exponential window's first-order form, and needs no libm. */
+	share = passed / (passed + smooth_ms);
+	p->rate = p->rate > 0 ? p->rate + share * (current - p->rate) : current;
+	p->sampled_ms = now;
+	p->sampled_bytes = bytes;
+}
+
+/* "12 GiB of 40 GiB (30 %), 85 MiB/s, 5 min 42 s left, 91 % known" */
+static void
+describe(struct buf *to, struct progress *p, int64_t now)
+{
+	uint64_t bytes = atomic_load(&p->bytes), known = atomic_load(&p->known);
+	char a[32], b[32];
+
+	sample(p, bytes, now);
+	buf_addstr(to, bytes_human(a, bytes));
+	/* An estimate that was too low is not shown on: "104 %" helps nobody. */
+	if (p->expected > 0 && bytes <= p->expected)
+		buf_addf(to, " of %s (%u %%)", bytes_human(b, p->expected), (unsigned)((double)bytes * 100 / (double)p->expected));
+	if (p->rate > 0)
+		buf_addf(to, ", %s/s", bytes_human(a, (uint64_t)(p->rate * 1000)));
+	if (p->rate > 0 && p->expected > bytes && now - p->started_ms > 3000)
+		buf_addf(to, ", %s left", clock_human(a, (int64_t)((double)(p->expected - bytes) / p->rate / 1000) * 1000));
+	if (known > 0 && bytes > 0)
+		buf_addf(to, ", %u %% known", (unsigned)((double)(known < bytes ? known : bytes) * 100 / (double)bytes));
+}
+
+static void
+show(struct progress *p, int64_t now)
+{
+	struct buf numbers = BUF_INIT, line = BUF_INIT;
+	size_t columns = width_terminal(STDERR_FILENO, 80) - 1, left;
+
+	describe(&numbers, p, now);
+	/* The numbers are what is looked at; the item's name takes what room is left, at least a little. */
+	left = width_of((char *)numbers.data) + width_of(p->what) + 4;
+	left = p->terminal ? (left < columns ? columns - left : 0) : sizeof(p->item);
+	width_add(&line, p->what, sizeof(p->what));
+	if (p->item[0] != '\0' && left >= 8) {
+		buf_addc(&line, ' ');
+		width_add(&line, p->item, left);
+	}
+	buf_addf(&line, ": %s", (const char *)numbers.data);
+	if (p->terminal)
+		log_status((const char *)line.data);
+	else
+		log_info("%s", (const char *)line.data);
+	buf_free(&line);
+	buf_free(&numbers);
+}
+
+static void *
+draw(void *arg)
+{
+	struct progress *p = arg;
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	pthread_mutex_lock(&p->lock);
+	while (!p->over) {
+		int64_t ns = until.tv_nsec + (int64_t)(p->terminal ? DRAW_MS : LOG_MS) * 1000000;
+
+		until.tv_sec += ns / 1000000000;
+		until.tv_nsec = ns % 1000000000;
+		while (!p->over && pthread_cond_timedwait(&p->wake, &p->lock, &until) == 0)
+			continue;
+		if (!p->over && p->what[0] != '\0')
+			show(p, clock_mono_ms());
+	}
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+/* Signals belong to the thread that works: its system calls are the ones that a stop must interrupt. */
+static void
+start_thread(struct progress *p)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	/* A run without its line is better than no run. */
+	if (pthread_create(&p->thread, NULL, draw, p) != 0)
+		p->silent = true;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+struct progress *
+progress_new(bool silent)
+{
+	struct progress *p = mem_zero(1, sizeof(*p));
+	pthread_condattr_t attr;
+
+	p->silent = silent;
+	p->terminal = log_has_terminal();
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	if (!silent)
+		start_thread(p);
+	return p;
+}
+
+void
+progress_free(struct progress *p)
+{
+	if (p == NULL)
+		return;
+	if (!p->silent) {
+		pthread_mutex_lock(&p->lock);
+		p->over = true;
+		pthread_cond_signal(&p->wake);
+		pthread_mutex_unlock(&p->lock);
+		pthread_join(p->thread, NULL);
+		log_status(NULL);
+	}
+	pthread_cond_destroy(&p->wake);
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+void
+progress_phase(struct progress *p, const char *what, uint64_t expected_bytes)
+{
+	pthread_mutex_lock(&p->lock);
+	snprintf(p->what, sizeof(p->what), "%s", what);
+	p->item[0] = '\0';
+	p->expected = expected_bytes;
+	p->started_ms = p->sampled_ms = clock_mono_ms();
+	p->sampled_bytes = 0;
+	p->rate = 0;
+	atomic_store(&p->bytes, 0);
+	atomic_store(&p->known, 0);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void
+progress_item(struct progress *p, const char *item)
+{
+	pthread_mutex_lock(&p->lock);
+	snprintf(p->item, sizeof(p->item), "%s", item);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void
+progress_add(struct progress *p, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&p->bytes, bytes, memory_order_relaxed);
+}
+
+void
+progress_known(struct progress *p, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&p->known, bytes, memory_order_relaxed);
+}
+
+uint64_t
+progress_bytes(const struct progress *p)
+{
+	return atomic_load_explicit(&p->bytes, memory_order_relaxed);
+}
