@@ -5,7 +5,9 @@
 
 /*
  * A PostgreSQL server as the operator configured it.  Strings are borrowed from the settings; NULL means libpq's own
- * default, except that libpq never looks at a service file or a password file that nobody named (R49).
+ * default, with these exceptions (R49): libpq never looks at a service file or a password file that nobody named, no PG*
+ * variable of the environment is looked at, and a server that is reached over a network (not a socket, not loopback) is
+ * "verify-full" unless `sslmode` says otherwise, against the system's CA bundle unless `sslrootcert` names another.
  */
 struct pg_target {
 	const char *host;               /* host name, address, or folder of the unix socket */

@@ -1,0 +1,72 @@
+#ifndef HF_PG_ARCHIVE_H
+#define HF_PG_ARCHIVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/sink.h"
+
+/*
+ * Follows an archive of pg_dump's custom format as it passes, and keeps what two dumps can be compared by: a digest for
+ * each table's data, large object and sequence, and the text of every other entry.  The bytes go to `next` unchanged.
+ * Knows formats 1.14 to 1.16 (pg_dump 12 to 18), uncompressed.  Memory grows with the table of contents, never with the
+ * data, but for one line of a table whose columns are put in another order.
+ */
+enum archive_type { ARCHIVE_TABLE, ARCHIVE_BLOB, ARCHIVE_SEQUENCE };
+
+struct archive_entry {
+	enum archive_type type;
+	char *name;                     /* quoted as in quote.h: "public.traces"; the OID of a large object */
+	char **columns;                 /* of a table, unquoted, in the archive's order; NULL for others */
+	size_t n_columns;
+	uint64_t rows;                  /* of a table; else 0 */
+	uint64_t bytes;                 /* of COPY text without its end mark, of a large object, of the setval statement */
+	uint8_t sha256[SHA256_BYTES];   /* of those bytes, the fields in `expect`'s order where it differs */
+	bool reordered;                 /* hashed in another column order than the archive's */
+};
+
+/* One entry of the table of contents that is no data: schema text.  Absent strings are "". */
+struct archive_item {
+	char *desc, *namespace, *tag, *owner, *tablespace, *tableam, *defn;
+};
+
+struct archive_digest {
+	int format_minor;               /* 14 for format 1.14 */
+	char *server_version, *dump_version;    /* as the archive's header says */
+	struct archive_entry *entries;
+	size_t n_entries;
+	struct archive_item *items;     /* in the archive's order, which is no matter of content */
+	size_t n_items;
+	size_t room_entries, room_items;
+};
+
+#define ARCHIVE_DIGEST_INIT { .format_minor = 0 }
+
+void archive_digest_free(struct archive_digest *d);             /* and empties it */
+
+/* Moves all of `from` behind what `to` has: one digest of all streams of a database.  `from` is empty afterwards. */
+void archive_digest_merge(struct archive_digest *to, struct archive_digest *from);
+
+/* "table", "blob", "sequence", and back (-1 for another word). */
+const char *archive_type_name(enum archive_type type);
+int archive_type_parse(const char *word);
+
+/*
+ * The column order of tables at the source, by quoted name.  A table of the archive that has the same columns in another
+ * order is hashed in this order, so that its digest equals the source's; one with other columns is hashed as it is.
+ */
+struct archive_columns;
+struct archive_columns *archive_columns_new(void);
+void archive_columns_add(struct archive_columns *c, const char *name, const char *const *columns, size_t n);   /* copied */
+void archive_columns_free(struct archive_columns *c);
+
+/*
+ * Fills `out` (borrowed, empty at first), which is complete when finish returned 0.  finish fails with ERR_CORRUPT when
+ * the archive is not whole: every entry of the table of contents that has data was seen once and ended as it must, and
+ * nothing came after (R4).  `expect` (borrowed) may be NULL.  Takes `next`.
+ */
+struct sink *archive_reader_new(struct archive_digest *out, const struct archive_columns *expect, struct sink *next);
+
+#endif
