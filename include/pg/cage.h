@@ -1,0 +1,61 @@
+#ifndef HF_PG_CAGE_H
+#define HF_PG_CAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/json.h"
+
+/*
+ * A cage for programs that run what the source's users wrote: restoring a dump executes functions, triggers and programs of
+ * theirs (R44, R48), with the rights of whoever restores.  What runs inside
+ *   - is an unprivileged user without groups or capabilities, and cannot gain any;
+ *   - sees a minimal file system (programs and libraries, read-only; no home, no /etc but a made-up one) and writes to one
+ *     folder alone;
+ *   - has no network, unless it was asked for; unix sockets below that folder work, all others are out of reach;
+ *   - sees no process but those of its cage, and dies with the program that started it, however that ends;
+ *   - knows no secret: its environment is made here.
+ *
+ * How much of this the host can enforce is found out when the cage is made, by trying: as root with namespaces of its own,
+ * else in a user namespace, else with Landlock alone.  Nothing is assumed; cage_measures tells, for the report.
+ *
+ * One cage serves any number of commands, also at the same time; each gets namespaces of its own.
+ */
+struct cage_options {
+	const char *home;               /* absolute, exists, ours alone: not seen from inside */
+	const char *user;               /* to become when we are root; NULL: stay who we are */
+	const char *const *see;         /* more folders to see, read-only, none below /tmp; NULL-terminated; NULL: none */
+	bool network;                   /* keeps the host's network: a restore to a server over TCP */
+};
+
+struct cage;
+
+/* ERR_USAGE when there is no such user.  Makes the folders "work", "tmp" and "root" below `home`, which the owner of `home`
+ * removes with it. */
+struct cage *cage_new(const struct cage_options *o, struct err *e) MUST_USE;
+void cage_free(struct cage *c);
+
+/* The one folder that is written to, as we see it, and as it is seen from inside: two names where there is a mount
+ * namespace, so that nothing inside can lead a path of ours astray. */
+const char *cage_folder(const struct cage *c);
+const char *cage_folder_inside(const struct cage *c);
+
+/* For child_spec: prepare, with the cage as its ctx, and words for prepare_what.  The process that the parent knows stays
+ * outside and passes on signals and the end of the one inside, which is the first of its process table.  Start and wait in
+ * one thread, as base/child.h says: what is inside dies with that thread. */
+int cage_prepare(void *cage);
+#define CAGE_WHAT "enter the cage"
+
+/* The environment inside: PATH, HOME, TMPDIR, a C locale, and libpq told to look at no file of its own (R49), then `more`
+ * (NULL-terminated "NAME=value", or NULL).  Free the array with cage_env_free. */
+char **cage_env(const struct cage *c, const char *const *more);
+void cage_env_free(char **env);
+
+/* Array of {measure, enforced, note}, as docs/outcomes.md has it. */
+json_t *cage_measures(const struct cage *c);
+
+/* Makes a file below cage_folder for the user inside and opens it for writing; the name must not exist.  The descriptor, or -1. */
+int cage_create(const struct cage *c, const char *name, struct err *e) MUST_USE;
+
+#endif
