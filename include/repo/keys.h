@@ -1,0 +1,76 @@
+#ifndef HF_REPO_KEYS_H
+#define HF_REPO_KEYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "store/store.h"
+
+/*
+ * Who can open a repository.  An identity is a secret of 32 bytes from which an X25519 key (to receive the repository's
+ * secrets) and an Ed25519 key (to sign reports) follow; it lies in a key file, or follows from a passphrase.  A holder is an
+ * identity to which a repository's secrets were wrapped.  docs/repository-format.md, section 4.
+ *
+ * An agent backs up, lists and expires, and cannot read one byte of any backup; a recovery holder also restores.
+ */
+enum key_role { KEY_AGENT, KEY_RECOVERY };
+
+#define KEY_PUBLIC_TEXT 129             /* hex of X25519 ‖ Ed25519, with the 0 */
+#define KEY_NAME_MAX 64
+
+struct identity;
+
+/* A new random identity.  `name` is 1 to 63 printable characters (checked by the caller with key_name_valid). */
+struct identity *identity_new(const char *name, enum key_role role);
+
+/* Reads a key file.  ERR_KEY when it is none, ERR_DENIED when others can read it. */
+struct identity *identity_read(const char *path, struct err *e) MUST_USE;
+
+/* Writes a key file with mode 0600; ERR_EXISTS when the name is taken. */
+int identity_write(const struct identity *i, const char *path, struct err *e) MUST_USE;
+
+void identity_free(struct identity *i);         /* wipes; NULL is nothing */
+
+void identity_public(const struct identity *i, char to[KEY_PUBLIC_TEXT]);
+const char *identity_name(const struct identity *i);
+enum key_role identity_role(const struct identity *i);
+
+bool key_name_valid(const char *name);
+const char *key_role_name(enum key_role role);
+
+/* What stands about a holder in the repository; newest object of each. */
+struct holder {
+	char id[33];                    /* stays the same over rotations */
+	char name[KEY_NAME_MAX];
+	char public_key[KEY_PUBLIC_TEXT];
+	char created[32];
+	enum key_role role;
+	bool passphrase;
+	bool self;                      /* the one that opened the repository */
+	uint32_t epoch;                 /* newest vault epoch that it can use */
+	unsigned objects;               /* under keys/, superseded ones included */
+};
+
+struct repo;
+
+/* Fills *holders (free with free); authenticated, others are left out and counted in *foreign. */
+int keys_list(struct repo *r, struct holder **holders, size_t *count, size_t *foreign, struct err *e) MUST_USE;
+
+/* Adds a holder by public identity (64 or 128 hex digits), or by passphrase.  A recovery holder can be added only by one.
+ * The new object is read back and opened as far as we can before it counts (R29).  `holder_id` gets the new id. */
+int keys_add(struct repo *r, const char *name, enum key_role role, const char *public_key, const char *passphrase, char holder_id[33],
+    struct err *e) MUST_USE;
+
+/* Opens a new vault epoch for all holders (R29: adds, verifies; superseded objects go in a later run).  Needs a recovery
+ * holder, since an agent cannot wrap the older private keys for the others.  *epoch gets the new number. */
+int keys_rotate(struct repo *r, uint32_t *epoch, struct err *e) MUST_USE;
+
+/* Removes a holder's objects.  ERR_REFUSED for the last recovery holder unless `even_last`, and for the one in use. */
+int keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e) MUST_USE;
+
+/* Removes key objects that a newer one of the same holder supersedes. */
+int keys_tidy(struct repo *r, unsigned *removed, struct err *e) MUST_USE;
+
+#endif

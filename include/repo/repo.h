@@ -1,0 +1,130 @@
+#ifndef HF_REPO_REPO_H
+#define HF_REPO_REPO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/sink.h"
+#include "repo/keys.h"
+#include "store/store.h"
+
+/*
+ * A repository: named streams go in, backups come out.  Nobody above knows of chunks, packs, keys or threads.
+ * docs/repository-format.md says what lies in the store.
+ *
+ * Writing: repo_begin, then any number of streams (several at once, each in its own thread) with repo_write, then
+ * repo_commit, which is the only moment at which a backup comes to exist; repo_abandon at any time before leaves objects
+ * that nothing refers to and that the next run finds again.
+ *
+ * Reading: repo_load gives a backup's manifest, repo_read one of its streams; every byte is authenticated, identified and
+ * counted before the sink's finish is called.
+ */
+struct repo;
+
+struct repo_options {
+	const char *cache_dir;          /* a folder of the repository's own is made in it; NULL: no cache */
+	const char *key_file;           /* either this ... */
+	const char *passphrase_file;    /* ... or this */
+	unsigned workers;               /* threads that hash, compress and seal; 0: as many as processors */
+	int level;                      /* zstd level; 0: 3 */
+	int low_priority;               /* nice value of the workers */
+};
+
+/*
+ * Makes a repository: its secrets, wrapped for `first` (a recovery holder) and, where not NULL, for an agent and a
+ * passphrase; `format` is written last.  Fills in the pins of both identities, so that their key files can be written by the
+ * caller afterwards.  ERR_EXISTS where anything of a repository lies in the store.  `uuid` gets the repository's id.
+ */
+int repo_create(struct store *s, struct identity *first, struct identity *agent, const char *passphrase, char uuid[37], struct err *e) MUST_USE;
+
+/* Opens; borrows the store.  ERR_NOT_FOUND: no repository there.  ERR_KEY: this key is not a holder's. */
+struct repo *repo_open(struct store *s, const struct repo_options *o, struct err *e) MUST_USE;
+void repo_free(struct repo *r);         /* NULL is nothing */
+
+const char *repo_uuid(const struct repo *r);
+const char *repo_label(const struct repo *r);           /* the store's */
+const char *repo_holder_name(const struct repo *r);
+bool repo_can_read(const struct repo *r);               /* a recovery holder opened it */
+bool repo_pin_known(const struct repo *r);              /* the key file carries a pin */
+
+/* Totals of the index, and how many of its chunks came from the local cache's map. */
+struct repo_totals {
+	uint64_t packs, chunks, stored_bytes, index_objects;
+	bool mapped;
+};
+int repo_totals(struct repo *r, struct repo_totals *t, struct err *e) MUST_USE;
+
+/* ---- writing ---- */
+
+struct repo_run;
+
+/* Writes the run's marker, loads the index, takes up what killed runs left behind. `command` is for the marker. */
+struct repo_run *repo_begin(struct repo *r, const char *command, struct err *e) MUST_USE;
+
+/*
+ * A stream of the backup.  `kind` is "dump"; `database` may be NULL.  Names are unique in a run (asserted).  Its finish
+ * completes the stream within the run; free without finish makes the run unfit for commit unless the caller begins the
+ * stream anew under the same name.
+ */
+struct sink *repo_write(struct repo_run *run, const char *name, const char *kind, const char *database);
+
+/* What a run did so far; safe from any thread. */
+struct repo_stats {
+	uint64_t bytes;                 /* plain bytes taken */
+	uint64_t new_bytes;             /* of those, not in the repository before */
+	uint64_t stored_bytes;          /* packs put, this run, with their directories */
+	uint64_t packs, resumed_packs;
+};
+void repo_run_stats(struct repo_run *run, struct repo_stats *st);
+
+/* Called by the workers with each chunk that is dealt with: its plain bytes, and how many of those were known. */
+void repo_run_watch(struct repo_run *run, void (*seen)(void *ctx, uint64_t bytes, uint64_t known), void *ctx);
+
+/*
+ * Makes everything durable, then writes the manifest.  Takes (and completes) `summary` and `detail` as
+ * docs/repository-format.md, section 8, says: id, previous, bytes, new_bytes, stored_bytes, streams are filled in here.
+ * Always ends the run, which is freed.  `id` gets the backup's id.
+ */
+int repo_commit(struct repo_run *run, json_t *summary, json_t *detail, char id[33], struct err *e) MUST_USE;
+void repo_abandon(struct repo_run *run);                /* NULL is nothing */
+
+/* ---- reading ---- */
+
+/* The summaries of all backups, newest first (by time of the snapshot, R22); `backups` is owned by the caller.  An object that
+ * cannot be read is an error that names it: a list that silently lacks a backup would be a lie. */
+int repo_list(struct repo *r, json_t **backups, struct err *e) MUST_USE;
+
+/* Resolves an id, a unique beginning of at least 4 digits, or "latest" to an id.  ERR_NOT_FOUND, or ERR_USAGE for an ambiguous one. */
+int repo_resolve(struct repo *r, const char *name, char id[33], struct err *e) MUST_USE;
+
+/* Both sections of a manifest, checked for shape. */
+int repo_load(struct repo *r, const char id[33], json_t **summary, json_t **detail, struct err *e) MUST_USE;
+
+/*
+ * Reads one stream (an element of detail's "streams") into `to` (borrowed).  Chunks are fetched several at a time, opened,
+ * unpacked and compared with their ids; count and SHA-256 of the whole with the manifest.  Only then is `to` finished.
+ * ERR_KEY for an agent.
+ */
+int repo_read(struct repo *r, const json_t *stream, struct sink *to, struct err *e) MUST_USE;
+
+/* ---- reports ---- */
+
+/* Stores a drill's outcome, signed by the holder in use; fills in `id`.  ERR_KEY when the holder cannot sign. */
+int repo_put_report(struct repo *r, const json_t *outcome, char id[33], struct err *e) MUST_USE;
+
+struct repo_report {
+	char id[33];
+	json_t *outcome;                /* owned; json_decref */
+	char signer[65];                /* Ed25519 public key, hex */
+	char signer_name[KEY_NAME_MAX]; /* "" when no holder has it */
+	bool valid;                     /* signature right, and of a holder */
+};
+
+/* All reports, oldest first; free with repo_reports_free. */
+int repo_reports(struct repo *r, struct repo_report **reports, size_t *count, struct err *e) MUST_USE;
+void repo_reports_free(struct repo_report *reports, size_t count);
+
+#endif

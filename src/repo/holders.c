@@ -1,0 +1,686 @@
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "codec/aead.h"
+#include "codec/curve.h"
+#include "codec/kdf.h"
+#include "repo/inner.h"
+
+/* The objects below keys/: docs/repository-format.md, section 4. */
+#define KEY_OBJECT_MAX 65536
+#define VAULTS_MAX 4096
+
+void
+secrets_new(struct secrets *s)
+{
+	rand_bytes(s->catalog, sizeof(s->catalog));
+	rand_bytes(s->chunk_id, sizeof(s->chunk_id));
+	s->vaults = mem_zero(1, sizeof(*s->vaults));
+	s->vault_count = 1;
+	s->vaults[0].epoch = 1;
+	s->vaults[0].readable = true;
+	rand_bytes(s->vaults[0].private_key, 32);
+	curve_x25519_public(s->vaults[0].public_key, s->vaults[0].private_key);
+}
+
+void
+secrets_wipe(struct secrets *s)
+{
+	mem_free_secret(s->vaults, s->vault_count * sizeof(*s->vaults));
+	mem_wipe(s, sizeof(*s));
+	s->vaults = NULL;
+	s->vault_count = 0;
+}
+
+const struct vault *
+secrets_vault(const struct secrets *s, uint32_t epoch)
+{
+	for (size_t i = 0; i < s->vault_count; i++)
+		if (s->vaults[i].epoch == epoch)
+			return &s->vaults[i];
+	return NULL;
+}
+
+static void
+put_hex(json_t *o, const char *key, const void *data, size_t bytes)
+{
+	char *hex = mem_alloc(2 * bytes + 1);
+
+	hex_encode(hex, data, bytes);
+	json_put_str(o, key, hex);
+	mem_free_secret(hex, 2 * bytes);
+}
+
+static bool
+get_hex(const json_t *o, const char *key, void *to, size_t bytes)
+{
+	const char *hex = json_opt_str(o, key, "");
+
+	return strlen(hex) == 2 * bytes && hex_decode(to, bytes, hex);
+}
+
+/* The secrets as JSON text; recovery private keys are left out for an agent.  Wipe it. */
+static char *
+payload_text(const struct secrets *s, enum key_role role)
+{
+	json_t *payload = json_object(), *vaults = json_array();
+	char *text;
+
+	put_hex(payload, "catalog", s->catalog, 32);
+	put_hex(payload, "chunk_id", s->chunk_id, 32);
+	for (size_t i = 0; i < s->vault_count; i++) {
+		json_t *v = json_object();
+
+		json_put_int(v, "epoch", s->vaults[i].epoch);
+		put_hex(v, "public", s->vaults[i].public_key, 32);
+		if (role == KEY_RECOVERY && s->vaults[i].readable)
+			put_hex(v, "private", s->vaults[i].private_key, 32);
+		json_add(vaults, v);
+	}
+	json_put(payload, "vaults", vaults);
+	text = json_text(payload, JSON_COMPACT);
+	json_decref(payload);
+	return text;
+}
+
+static int
+payload_read(const void *text, size_t bytes, struct secrets *s, struct err *e)
+{
+	json_t *payload = json_parse(text, bytes, "the wrapped secrets", e), *vaults, *v;
+	size_t i;
+	int rc = -1;
+
+	if (payload == NULL)
+		return -1;
+	vaults = json_need_array(payload, "vaults", e);
+	if (e->kind != ERR_NONE || !get_hex(payload, "catalog", s->catalog, 32) || !get_hex(payload, "chunk_id", s->chunk_id, 32) ||
+	    json_array_size(vaults) == 0 || json_array_size(vaults) > VAULTS_MAX) {
+		err_set(e, ERR_CORRUPT, "the wrapped secrets have another shape than format 1");
+		goto out;
+	}
+	s->vault_count = json_array_size(vaults);
+	s->vaults = mem_zero(s->vault_count, sizeof(*s->vaults));
+	json_array_foreach(vaults, i, v) {
+		s->vaults[i].epoch = (uint32_t)json_need_int(v, "epoch", 1, UINT32_MAX, e);
+		s->vaults[i].readable = get_hex(v, "private", s->vaults[i].private_key, 32);
+		if (e->kind != ERR_NONE || !get_hex(v, "public", s->vaults[i].public_key, 32)) {
+			err_set(e, ERR_CORRUPT, "a vault key among the wrapped secrets is malformed");
+			goto out;
+		}
+	}
+	rc = 0;
+out:
+	json_decref(payload);
+	if (rc != 0)
+		secrets_wipe(s);
+	return rc;
+}
+
+static int
+wrap_key(uint8_t key[32], const uint8_t private_key[32], const uint8_t peer[32], const uint8_t ephemeral[32], const uint8_t receiver[32],
+    const uint8_t uuid[16], struct err *e)
+{
+	uint8_t shared[32], salt[64];
+
+	if (curve_x25519(shared, private_key, peer, e))
+		return -1;
+	memcpy(salt, ephemeral, 32);
+	memcpy(salt + 32, receiver, 32);
+	kdf_hkdf(key, shared, sizeof(shared), salt, sizeof(salt), "holdfast 1 wrap", uuid, 16);
+	mem_wipe(shared, sizeof(shared));
+	return 0;
+}
+
+/* mac over H ‖ wrapped, with a key that only holders have. */
+static void
+holder_mac(uint8_t mac[32], const struct secrets *s, const char *header, const uint8_t *wrapped, size_t wrapped_bytes)
+{
+	struct buf in = BUF_INIT;
+	uint8_t key[32];
+
+	kdf_hkdf(key, s->catalog, 32, NULL, 0, "holdfast 1 holder mac", NULL, 0);
+	buf_addstr(&in, header);
+	buf_add(&in, wrapped, wrapped_bytes);
+	hash_hmac(mac, key, sizeof(key), in.data, in.bytes);
+	buf_free(&in);
+	mem_wipe(key, sizeof(key));
+}
+
+/* Writes `object` (without wrapped and mac), completed, below keys/. */
+static int
+seal_and_put(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, json_t *object, enum key_role role,
+    const uint8_t receiver[32], struct err *e)
+{
+	uint8_t private_key[32], ephemeral[32], key[32], mac[32];
+	char *header, *payload, *text, *name;
+	uint8_t *wrapped;
+	struct aead *aead;
+	size_t n;
+	int rc;
+
+	rand_bytes(private_key, sizeof(private_key));
+	curve_x25519_public(ephemeral, private_key);
+	put_hex(object, "ephemeral", ephemeral, 32);
+	if (wrap_key(key, private_key, receiver, ephemeral, receiver, uuid, e))
+		return -1;
+	header = json_text(object, JSON_COMPACT);
+	payload = payload_text(secrets, role);
+	n = strlen(payload);
+	wrapped = mem_alloc(n + AEAD_TAG_BYTES);
+	aead = aead_new(key);
+	aead_seal(aead, 0, header, strlen(header), payload, n, wrapped);
+	aead_free(aead);
+	holder_mac(mac, secrets, header, wrapped, n + AEAD_TAG_BYTES);
+	put_hex(object, "wrapped", wrapped, n + AEAD_TAG_BYTES);
+	put_hex(object, "mac", mac, 32);
+	text = json_text(object, JSON_INDENT(1));
+	name = mem_printf("keys/%s", json_opt_str(object, "id", ""));
+	rc = store_put(s, name, text, strlen(text), e);
+	mem_free_secret(payload, n);
+	mem_wipe(private_key, sizeof(private_key));
+	mem_wipe(key, sizeof(key));
+	free(name);
+	free(text);
+	free(wrapped);
+	free(header);
+	return rc;
+}
+
+int
+holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT], const char *name,
+    enum key_role role, const char *public_hex, json_t *scrypt, struct err *e)
+{
+	json_t *object = json_object();
+	uint8_t receiver[32];
+	char id[RAND_ID_TEXT], now[CLOCK_TEXT], x_hex[65];
+	int rc;
+
+	snprintf(x_hex, sizeof(x_hex), "%.64s", public_hex);
+	if ((strlen(public_hex) != 64 && strlen(public_hex) != 128) || !hex_decode(receiver, 32, x_hex)) {
+		json_decref(object);
+		json_decref(scrypt);
+		err_set(e, ERR_USAGE, "a public key has 64 or 128 hexadecimal digits");
+		return err_hint(e, "`holdfast keys identity` prints the public key of the identity that it makes.");
+	}
+	rand_id(id);
+	json_put_int(object, "holdfast_holder", 1);
+	json_put_str(object, "id", id);
+	json_put_str(object, "holder", holder_id);
+	json_put_str(object, "name", name);
+	json_put_str(object, "role", key_role_name(role));
+	json_put_str(object, "kind", scrypt != NULL ? "passphrase" : "x25519");
+	json_put_str(object, "created", clock_format_s(now, clock_wall_us()));
+	json_put_str(object, "public", public_hex);
+	json_put_int(object, "epoch", secrets->vaults[secrets->vault_count - 1].epoch);
+	if (scrypt != NULL)
+		json_put(object, "scrypt", scrypt);
+	rc = seal_and_put(s, uuid, secrets, object, role, receiver, e);
+	json_decref(object);
+	return rc;
+}
+
+/* The seed that a passphrase gives under the costs in `scrypt`, which come from outside and are bounded. */
+static int
+passphrase_seed(uint8_t seed[32], const char *passphrase, const json_t *scrypt, struct err *e)
+{
+	uint8_t salt[32];
+	struct err shape = ERR_INIT;
+	unsigned log_n = (unsigned)json_need_int(scrypt, "log_n", 14, 22, &shape);
+	unsigned r = (unsigned)json_need_int(scrypt, "r", 1, 16, &shape), p = (unsigned)json_need_int(scrypt, "p", 1, 4, &shape);
+
+	if (shape.kind != ERR_NONE || !get_hex(scrypt, "salt", salt, 32))
+		return err_set(e, ERR_CORRUPT, "costs or salt of the passphrase are malformed");
+	return kdf_scrypt(seed, passphrase, strlen(passphrase), salt, sizeof(salt), log_n, r, p, e);
+}
+
+int
+holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT], const char *name,
+    const char *passphrase, struct err *e)
+{
+	struct identity *i = mem_zero(1, sizeof(*i));
+	json_t *scrypt = json_object();
+	char public_hex[KEY_PUBLIC_TEXT];
+	uint8_t salt[32];
+	int rc = -1;
+
+	rand_bytes(salt, sizeof(salt));
+	put_hex(scrypt, "salt", salt, 32);
+	json_put_int(scrypt, "log_n", 17);
+	json_put_int(scrypt, "r", 8);
+	json_put_int(scrypt, "p", 1);
+	if (passphrase_seed(i->seed, passphrase, scrypt, e)) {
+		json_decref(scrypt);
+	} else {
+		identity_from_seed(i);
+		identity_public(i, public_hex);
+		rc = holder_put(s, uuid, secrets, holder_id, name, KEY_RECOVERY, public_hex, scrypt, e);
+	}
+	identity_free(i);
+	return rc;
+}
+
+/* ---- reading ---- */
+
+struct key_objects {
+	struct store *store;
+	json_t *all;                    /* array of objects that have the shape of a holder */
+};
+
+static int
+collect(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct key_objects *k = ctx;
+	struct buf text = BUF_INIT;
+	struct err shape = ERR_INIT;
+	json_t *object = NULL;
+	int rc = 0;
+
+	if (o->bytes > KEY_OBJECT_MAX || strlen(o->name) != strlen("keys/") + 32)
+		return 0;               /* not ours: nothing that we wrote is that large or named so */
+	if (store_get(k->store, o->name, 0, 0, &text, e)) {
+		/* Removed between the listing and now: a holder that is gone. */
+		rc = e->kind == ERR_NOT_FOUND ? 0 : err_wrap(e, "\"%s\"", o->name);
+		if (rc == 0)
+			err_clear(e);
+		goto out;
+	}
+	object = json_parse(text.data, text.bytes, "key object", &shape);
+	if (object != NULL && json_opt_int(object, "holdfast_holder", 0) == 1 &&
+	    strcmp(json_opt_str(object, "id", ""), o->name + strlen("keys/")) == 0) {
+		json_add(k->all, object);
+		object = NULL;
+	}
+out:
+	json_decref(object);
+	buf_free(&text);
+	return rc;
+}
+
+static int
+read_all(struct store *s, json_t **all, struct err *e)
+{
+	struct key_objects k = { .store = s, .all = json_array() };
+
+	if (store_list(s, "keys/", collect, &k, e)) {
+		json_decref(k.all);
+		return -1;
+	}
+	*all = k.all;
+	return 0;
+}
+
+/* Splits an object into H, wrapped bytes (owned by the caller) and mac; false when malformed. */
+static bool
+take_apart(const json_t *object, char **header, struct buf *wrapped, uint8_t mac[32])
+{
+	json_t *copy = json_copy((json_t *)(uintptr_t)object);
+	const char *hex = json_opt_str(object, "wrapped", "");
+	size_t n = strlen(hex) / 2;
+	bool good;
+
+	buf_reserve(wrapped, n);
+	good = n > AEAD_TAG_BYTES && hex_decode(wrapped->data, n, hex) && get_hex(object, "mac", mac, 32);
+	wrapped->bytes = n;
+	json_object_del(copy, "wrapped");
+	json_object_del(copy, "mac");
+	*header = json_text(copy, JSON_COMPACT);
+	json_decref(copy);
+	return good;
+}
+
+static bool
+authentic(const json_t *object, const struct secrets *s)
+{
+	struct buf wrapped = BUF_INIT;
+	char *header = NULL;
+	uint8_t mac[32], own[32];
+	bool good = take_apart(object, &header, &wrapped, mac);
+
+	if (good) {
+		holder_mac(own, s, header, wrapped.data, wrapped.bytes);
+		good = bytes_equal_secret(own, mac, 32);
+	}
+	buf_free(&wrapped);
+	free(header);
+	return good;
+}
+
+/* Opens one object with an identity whose public key it carries. */
+static int
+unwrap(const json_t *object, const uint8_t uuid[16], const struct identity *self, struct secrets *secrets, struct err *e)
+{
+	struct buf wrapped = BUF_INIT;
+	char *header = NULL;
+	uint8_t mac[32], ephemeral[32], key[32];
+	struct aead *aead = NULL;
+	int rc = -1;
+
+	if (!take_apart(object, &header, &wrapped, mac) || !get_hex(object, "ephemeral", ephemeral, 32)) {
+		err_set(e, ERR_CORRUPT, "it is malformed");
+		goto out;
+	}
+	if (wrap_key(key, self->x_private, ephemeral, ephemeral, self->x_public, uuid, e))
+		goto out;
+	aead = aead_new(key);
+	if (aead_open(aead, 0, header, strlen(header), wrapped.data, wrapped.bytes, wrapped.data, e) ||
+	    payload_read(wrapped.data, wrapped.bytes - AEAD_TAG_BYTES, secrets, e))
+		goto out;
+	if (!authentic(object, secrets)) {
+		secrets_wipe(secrets);
+		err_set(e, ERR_CORRUPT, "its header was changed by somebody without the catalog key");
+		goto out;
+	}
+	rc = 0;
+out:
+	mem_wipe(wrapped.data, wrapped.bytes);
+	mem_wipe(key, sizeof(key));
+	aead_free(aead);
+	buf_free(&wrapped);
+	free(header);
+	return rc;
+}
+
+static bool
+is_ours(const json_t *object, const struct identity *self)
+{
+	char x[65];
+
+	hex_encode(x, self->x_public, 32);
+	return strncmp(json_opt_str(object, "public", ""), x, 64) == 0;
+}
+
+/* For a passphrase: fills `self` from the object whose public key follows from it.  0 also when none does. */
+static int
+find_by_passphrase(const json_t *all, const char *passphrase, struct identity *self, bool *found, struct err *e)
+{
+	json_t *object;
+	size_t i;
+
+	json_array_foreach(all, i, object) {
+		json_t *scrypt = json_object_get(object, "scrypt");
+
+		if (*found || scrypt == NULL)
+			continue;
+		if (passphrase_seed(self->seed, passphrase, scrypt, e))
+			return -1;
+		identity_from_seed(self);
+		*found = is_ours(object, self);
+		if (*found) {
+			snprintf(self->name, sizeof(self->name), "%s", json_opt_str(object, "name", "passphrase"));
+			self->role = KEY_RECOVERY;
+		}
+	}
+	return 0;
+}
+
+static int
+no_holder(struct err *e, bool passphrase)
+{
+	err_set(e, ERR_KEY, "%s opens no key of this repository", passphrase ? "this passphrase" : "this key file");
+	return err_hint(e, "`holdfast keys list` with a working key shows who holds one; a new identity is let in by `holdfast keys add`.");
+}
+
+int
+holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, const char *passphrase, struct secrets *secrets,
+    char holder_id[ID_TEXT], struct err *e)
+{
+	json_t *all = NULL, *object, *newest = NULL;
+	bool known = passphrase == NULL;
+	size_t i;
+	int rc = -1;
+
+	if (read_all(s, &all, e))
+		return -1;
+	if (passphrase != NULL && find_by_passphrase(all, passphrase, self, &known, e))
+		goto out;
+	json_array_foreach(all, i, object)
+		if (known && is_ours(object, self) && (newest == NULL || json_opt_int(object, "epoch", 0) > json_opt_int(newest, "epoch", 0)))
+			newest = object;
+	if (newest == NULL) {
+		no_holder(e, passphrase != NULL);
+		goto out;
+	}
+	if (unwrap(newest, uuid, self, secrets, e)) {
+		err_wrap(e, "\"keys/%s\"", json_opt_str(newest, "id", ""));
+		goto out;
+	}
+	snprintf(holder_id, ID_TEXT, "%s", json_opt_str(newest, "holder", ""));
+	self->role = strcmp(json_opt_str(newest, "role", ""), "recovery") == 0 ? KEY_RECOVERY : KEY_AGENT;
+	rc = 0;
+out:
+	json_decref(all);
+	return rc;
+}
+
+static void
+to_holder(const struct repo *r, const json_t *object, struct holder *h)
+{
+	snprintf(h->id, sizeof(h->id), "%s", json_opt_str(object, "holder", ""));
+	snprintf(h->name, sizeof(h->name), "%s", json_opt_str(object, "name", ""));
+	snprintf(h->public_key, sizeof(h->public_key), "%s", json_opt_str(object, "public", ""));
+	snprintf(h->created, sizeof(h->created), "%s", json_opt_str(object, "created", ""));
+	h->role = strcmp(json_opt_str(object, "role", ""), "recovery") == 0 ? KEY_RECOVERY : KEY_AGENT;
+	h->passphrase = json_object_get(object, "scrypt") != NULL;
+	h->epoch = (uint32_t)json_opt_int(object, "epoch", 0);
+	h->self = strcmp(h->id, r->self_holder) == 0;
+}
+
+int
+keys_list(struct repo *r, struct holder **holders, size_t *count, size_t *foreign, struct err *e)
+{
+	json_t *all, *object;
+	size_t i, n = 0;
+
+	*foreign = 0;
+	if (read_all(r->store, &all, e))
+		return -1;
+	*holders = mem_zero(json_array_size(all), sizeof(**holders));
+	json_array_foreach(all, i, object) {
+		struct holder h = { .objects = 1 };
+		size_t at = 0;
+
+		if (!authentic(object, &r->secrets)) {
+			++*foreign;
+			continue;
+		}
+		to_holder(r, object, &h);
+		while (at < n && strcmp((*holders)[at].id, h.id) != 0)
+			at++;
+		if (at < n) {
+			h.objects += (*holders)[at].objects;
+			if (h.epoch < (*holders)[at].epoch) {
+				(*holders)[at].objects = h.objects;
+				continue;
+			}
+		} else {
+			n++;
+		}
+		(*holders)[at] = h;
+	}
+	*count = n;
+	json_decref(all);
+	return 0;
+}
+
+static int
+need_recovery(const struct repo *r, const char *what, struct err *e)
+{
+	if (r->self->role == KEY_RECOVERY)
+		return 0;
+	err_set(e, ERR_KEY, "an agent's key cannot %s", what);
+	return err_hint(e, "Name a recovery holder's key file with --key-file, or its passphrase with --passphrase-file.");
+}
+
+int
+keys_add(struct repo *r, const char *name, enum key_role role, const char *public_key, const char *passphrase, char holder_id[33], struct err *e)
+{
+	struct holder *holders;
+	size_t count, foreign, i;
+	bool there = false;
+
+	if (role == KEY_RECOVERY && need_recovery(r, "let in a recovery holder", e))
+		return -1;
+	if (keys_list(r, &holders, &count, &foreign, e))
+		return -1;
+	for (i = 0; i < count; i++)
+		there = there || (public_key != NULL && strncmp(holders[i].public_key, public_key, 64) == 0) || strcmp(holders[i].name, name) == 0;
+	free(holders);
+	if (there)
+		return err_set(e, ERR_EXISTS, "a holder with this key or the name \"%s\" is there already", name);
+	rand_id(holder_id);
+	if (passphrase != NULL)
+		return holder_put_passphrase(r->store, r->uuid, &r->secrets, holder_id, name, passphrase, e);
+	return holder_put(r->store, r->uuid, &r->secrets, holder_id, name, role, public_key, NULL, e);
+}
+
+/* Reads every holder back and counts those that are at `epoch` (R29: verified before anything is superseded). */
+static int
+verify_epoch(struct repo *r, uint32_t epoch, size_t expected, struct err *e)
+{
+	struct secrets again = { .vault_count = 0 };
+	struct holder *holders;
+	char self_holder[ID_TEXT];
+	size_t count, foreign, good = 0;
+
+	if (keys_list(r, &holders, &count, &foreign, e))
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		good += holders[i].epoch == epoch;
+	free(holders);
+	if (good < expected)
+		return err_set(e, ERR_CORRUPT, "only %zu of %zu holders could be read back with epoch %u", good, expected, epoch);
+	if (holder_open(r->store, r->uuid, r->self, NULL, &again, self_holder, e))
+		return err_wrap(e, "read back our own key");
+	good = secrets_vault(&again, epoch) != NULL;
+	secrets_wipe(&again);
+	return good ? 0 : err_set(e, ERR_CORRUPT, "our own key, read back, lacks epoch %u", epoch);
+}
+
+int
+keys_rotate(struct repo *r, uint32_t *epoch, struct err *e)
+{
+	json_t *all, *object, *latest = NULL;
+	struct vault *added;
+	size_t i, rewrapped = 0;
+	int rc = 0;
+
+	if (need_recovery(r, "open a new vault epoch", e))
+		return -1;
+	r->secrets.vaults = mem_grow(r->secrets.vaults, r->secrets.vault_count + 1, sizeof(*r->secrets.vaults));
+	added = &r->secrets.vaults[r->secrets.vault_count];
+	added->epoch = added[-1].epoch + 1;
+	added->readable = true;
+	rand_bytes(added->private_key, 32);
+	curve_x25519_public(added->public_key, added->private_key);
+	r->secrets.vault_count++;
+	*epoch = added->epoch;
+
+	if (read_all(r->store, &all, e))
+		return -1;
+	json_array_foreach(all, i, object) {
+		const char *holder = json_opt_str(object, "holder", "");
+		json_t *other;
+		size_t k;
+		struct holder h = { .objects = 1 };
+
+		/* Once for each holder: at its newest object. */
+		latest = object;
+		json_array_foreach(all, k, other)
+			if (strcmp(json_opt_str(other, "holder", ""), holder) == 0 &&
+			    (json_opt_int(other, "epoch", 0) > json_opt_int(latest, "epoch", 0) ||
+				(json_opt_int(other, "epoch", 0) == json_opt_int(latest, "epoch", 0) && k < i)))
+				latest = other;
+		if (latest != object || !authentic(object, &r->secrets))
+			continue;
+		to_holder(r, object, &h);
+		rc = holder_put(r->store, r->uuid, &r->secrets, h.id, h.name, h.role, h.public_key,
+		    json_incref(json_object_get(object, "scrypt")), e);
+		if (rc != 0)
+			break;
+		rewrapped++;
+	}
+	json_decref(all);
+	return rc == 0 ? verify_epoch(r, *epoch, rewrapped, e) : -1;
+}
+
+static int
+remove_objects(struct repo *r, const char *holder_id, uint32_t below_epoch, unsigned *removed, struct err *e)
+{
+	json_t *all, *object;
+	size_t i;
+	int rc = 0;
+
+	if (read_all(r->store, &all, e))
+		return -1;
+	json_array_foreach(all, i, object) {
+		char *name;
+
+		if (rc != 0 || strcmp(json_opt_str(object, "holder", ""), holder_id) != 0 ||
+		    (below_epoch != 0 && json_opt_int(object, "epoch", 0) >= below_epoch))
+			continue;
+		name = mem_printf("keys/%s", json_opt_str(object, "id", ""));
+		rc = store_remove(r->store, name, e);
+		free(name);
+		++*removed;
+	}
+	json_decref(all);
+	return rc;
+}
+
+int
+keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e)
+{
+	struct holder *holders, *found = NULL;
+	size_t count, foreign, recoverers = 0;
+	unsigned removed = 0;
+	char id[33] = "";
+	bool last, self;
+
+	if (keys_list(r, &holders, &count, &foreign, e))
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		recoverers += holders[i].role == KEY_RECOVERY;
+		if (strcmp(holders[i].id, holder_id) == 0 || strcmp(holders[i].name, holder_id) == 0)
+			found = &holders[i];
+	}
+	if (found == NULL) {
+		free(holders);
+		err_set(e, ERR_NOT_FOUND, "no holder \"%s\"", holder_id);
+		return err_hint(e, "`holdfast keys list` shows the holders.");
+	}
+	memcpy(id, found->id, sizeof(id));
+	last = found->role == KEY_RECOVERY && recoverers == 1;
+	self = found->self;
+	free(holders);
+	if (self)
+		return err_set(e, ERR_REFUSED, "holder \"%s\" is the one in use: remove it with another holder's key", holder_id);
+	if (last && !even_last) {
+		err_set(e, ERR_REFUSED, "\"%s\" is the last recovery holder: without it no backup can ever be read again", holder_id);
+		return err_hint(e, "Add another recovery holder first (R50).");
+	}
+	return remove_objects(r, id, 0, &removed, e);
+}
+
+int
+keys_tidy(struct repo *r, unsigned *removed, struct err *e)
+{
+	struct holder *holders;
+	size_t count, foreign;
+	int rc = 0;
+
+	*removed = 0;
+	if (keys_list(r, &holders, &count, &foreign, e))
+		return -1;
+	for (size_t i = 0; i < count && rc == 0; i++)
+		if (holders[i].objects > 1)
+			rc = remove_objects(r, holders[i].id, holders[i].epoch, removed, e);
+	free(holders);
+	return rc;
+}

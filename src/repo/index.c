@@ -1,0 +1,530 @@
+#include "repo/index.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "repo/catalog.h"
+#include "repo/map.h"
+
+#define CLAIMED UINT32_MAX              /* in an entry's `pack`: somebody is storing it right now */
+#define TABLE_FOLD (1u << 20)           /* entries held in memory at most while a large index is loaded */
+#define INDEX_PLAIN_MAX (24u << 20)     /* of one index object: ids do not compress */
+
+struct index {
+	pthread_mutex_t lock;           /* guards all but the map, which does not change once loaded */
+	struct map map;
+	struct map_entry *table;        /* open addressing; plain == 0 is an empty slot */
+	size_t slots, used;
+	struct pack_info *packs;
+	uint32_t pack_count, pack_room;
+	uint32_t *by_id;                /* hash of pack ids to number + 1 */
+	size_t by_id_slots;
+	uint8_t (*ids)[ID_BYTES];       /* index objects that were read */
+	size_t id_count;
+};
+
+static uint64_t
+hash_of(const uint8_t *id)
+{
+	return bytes_get_u64(id + 8);   /* not the bytes that packs of one run share */
+}
+
+static struct map_entry *
+slot_of(struct index *x, const uint8_t *id)
+{
+	size_t at = hash_of(id) & (x->slots - 1);
+
+	while (x->table[at].plain != 0 && memcmp(x->table[at].id, id, sizeof(x->table[at].id)) != 0)
+		at = (at + 1) & (x->slots - 1);
+	return &x->table[at];
+}
+
+static void
+table_reserve(struct index *x)
+{
+	struct map_entry *old = x->table;
+	size_t slots = x->slots;
+
+	if (x->slots > 0 && x->used * 5 < x->slots * 3)
+		return;
+	x->slots = slots == 0 ? 1024 : 2 * slots;
+	x->table = mem_zero(x->slots, sizeof(*x->table));
+	for (size_t i = 0; i < slots; i++)
+		if (old[i].plain != 0)
+			*slot_of(x, old[i].id) = old[i];
+	free(old);
+}
+
+static void
+table_put(struct index *x, const struct map_entry *entry)
+{
+	struct map_entry *slot;
+
+	table_reserve(x);
+	slot = slot_of(x, entry->id);
+	if (slot->plain == 0)
+		x->used++;
+	else if (slot->pack != CLAIMED && !x->packs[slot->pack].condemned)
+		return;                 /* a good place is known: one is enough */
+	*slot = *entry;
+}
+
+static bool
+map_place(struct index *x, const uint8_t *id, struct map_entry *found)
+{
+	uint64_t count, first;
+
+	if (x->map.memory == NULL)
+		return false;
+	first = map_find(&x->map, id, &count);
+	for (uint64_t i = 0; i < count; i++) {
+		*found = x->map.entries[first + i];
+		if (found->pack < x->pack_count && !x->packs[found->pack].condemned)
+			return true;
+	}
+	return count > 0 && found->pack < x->pack_count;
+}
+
+/* Looks in both; prefers what is not condemned.  Called with the lock held. */
+static bool
+find(struct index *x, const uint8_t *id, struct map_entry *found)
+{
+	struct map_entry mapped;
+	bool here = false, there;
+
+	if (x->slots > 0 && slot_of(x, id)->plain != 0) {
+		*found = *slot_of(x, id);
+		here = true;
+	}
+	if (here && found->pack != CLAIMED && !x->packs[found->pack].condemned)
+		return true;
+	there = map_place(x, id, &mapped);
+	if (there && (!here || !x->packs[mapped.pack].condemned))
+		*found = mapped;
+	return here || there;
+}
+
+bool
+index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p)
+{
+	struct map_entry m;
+	bool there;
+
+	pthread_mutex_lock(&x->lock);
+	there = find(x, id, &m) && m.pack != CLAIMED;
+	pthread_mutex_unlock(&x->lock);
+	if (there)
+		*p = (struct place){ .pack = m.pack, .offset = m.offset, .stored = m.stored, .plain = m.plain };
+	return there;
+}
+
+bool
+index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES])
+{
+	struct map_entry m;
+	bool ours;
+
+	pthread_mutex_lock(&x->lock);
+	ours = !find(x, id, &m) || (m.pack != CLAIMED && x->packs[m.pack].condemned);
+	if (ours) {
+		struct map_entry claim = { .pack = CLAIMED, .plain = 1 };
+
+		memcpy(claim.id, id, sizeof(claim.id));
+		table_put(x, &claim);
+	}
+	pthread_mutex_unlock(&x->lock);
+	return ours;
+}
+
+/* ---- packs ---- */
+
+static uint32_t *
+pack_slot(struct index *x, const uint8_t *id)
+{
+	size_t at = hash_of(id) & (x->by_id_slots - 1);
+
+	while (x->by_id[at] != 0 && memcmp(x->packs[x->by_id[at] - 1].id, id, ID_BYTES) != 0)
+		at = (at + 1) & (x->by_id_slots - 1);
+	return &x->by_id[at];
+}
+
+static uint32_t
+pack_put(struct index *x, const struct pack_info *info)
+{
+	if (x->pack_count == x->pack_room) {
+		x->pack_room = x->pack_room == 0 ? 64 : 2 * x->pack_room;
+		x->packs = mem_grow(x->packs, x->pack_room, sizeof(*x->packs));
+		free(x->by_id);
+		x->by_id_slots = 2 * (size_t)x->pack_room;
+		x->by_id = mem_zero(x->by_id_slots, sizeof(*x->by_id));
+		for (uint32_t i = 0; i < x->pack_count; i++)
+			*pack_slot(x, x->packs[i].id) = i + 1;
+	}
+	x->packs[x->pack_count] = *info;
+	*pack_slot(x, info->id) = x->pack_count + 1;
+	return x->pack_count++;
+}
+
+static void
+add(struct index *x, const struct pack_info *info, const struct pack_entry *entries)
+{
+	uint32_t number, offset = PACK_HEAD_BYTES;
+
+	if (x->by_id_slots > 0 && *pack_slot(x, info->id) != 0)
+		return;
+	number = pack_put(x, info);
+	for (uint32_t i = 0; i < info->chunks; i++) {
+		struct map_entry m = { .pack = number, .offset = offset, .stored = entries[i].stored, .plain = entries[i].plain };
+
+		memcpy(m.id, entries[i].id, sizeof(m.id));
+		table_put(x, &m);
+		offset += entries[i].stored;
+	}
+}
+
+void
+index_add(struct index *x, const struct pack_info *info, const struct pack_entry *entries)
+{
+	pthread_mutex_lock(&x->lock);
+	add(x, info, entries);
+	pthread_mutex_unlock(&x->lock);
+}
+
+uint32_t
+index_packs(struct index *x)
+{
+	uint32_t n;
+
+	pthread_mutex_lock(&x->lock);
+	n = x->pack_count;
+	pthread_mutex_unlock(&x->lock);
+	return n;
+}
+
+struct pack_info
+index_pack(struct index *x, uint32_t number)
+{
+	struct pack_info info;
+
+	pthread_mutex_lock(&x->lock);
+	info = x->packs[number];
+	pthread_mutex_unlock(&x->lock);
+	return info;
+}
+
+bool
+index_find_pack(struct index *x, const uint8_t id[ID_BYTES], uint32_t *number)
+{
+	uint32_t slot;
+
+	pthread_mutex_lock(&x->lock);
+	slot = x->by_id_slots > 0 ? *pack_slot(x, id) : 0;
+	pthread_mutex_unlock(&x->lock);
+	*number = slot - 1;
+	return slot != 0;
+}
+
+uint64_t
+index_chunks(const struct index *x)
+{
+	return x->map.entry_count + x->used;
+}
+
+size_t
+index_objects(const struct index *x, const uint8_t (**ids)[ID_BYTES])
+{
+	*ids = (const uint8_t(*)[ID_BYTES])x->ids;
+	return x->id_count;
+}
+
+bool
+index_mapped(const struct index *x)
+{
+	return x->map.memory != NULL;
+}
+
+/* ---- records ---- */
+
+void
+index_record(struct buf *to, const struct pack_info *info, const struct pack_entry *entries)
+{
+	buf_add(to, info->id, ID_BYTES);
+	buf_u8(to, (uint8_t)info->kind);
+	buf_add(to, "\0\0", 3);
+	buf_u32(to, info->bytes);
+	buf_add(to, info->sha256, 32);
+	buf_u32(to, info->chunks);
+	for (uint32_t i = 0; i < info->chunks; i++) {
+		buf_add(to, entries[i].id, CHUNK_ID_BYTES);
+		buf_u32(to, entries[i].stored);
+		buf_u32(to, entries[i].plain);
+	}
+}
+
+/* Reads one record; the sum of its chunks must fit into the pack. */
+static int
+read_record(struct cursor *c, struct pack_info *info, struct pack_entry **entries, struct err *e)
+{
+	const uint8_t *id = cursor_take(c, ID_BYTES), *sha256;
+	uint64_t total = PACK_HEAD_BYTES + PACK_FOOT_BYTES;
+
+	memset(info, 0, sizeof(*info));
+	info->kind = cursor_u8(c) == PACK_LISTS ? PACK_LISTS : PACK_DATA;
+	cursor_take(c, 3);
+	info->bytes = cursor_u32(c);
+	sha256 = cursor_take(c, 32);
+	info->chunks = cursor_u32(c);
+	if (c->short_read || info->chunks > PACK_CHUNKS_MAX || (uint64_t)info->chunks * PACK_ENTRY_BYTES > c->left || info->bytes > STORE_OBJECT_MAX)
+		return err_set(e, ERR_CORRUPT, "a pack record of the index is malformed");
+	memcpy(info->id, id, ID_BYTES);
+	memcpy(info->sha256, sha256, 32);
+	*entries = mem_alloc(info->chunks * sizeof(**entries));
+	for (uint32_t i = 0; i < info->chunks; i++) {
+		struct pack_entry *x = &(*entries)[i];
+
+		memcpy(x->id, cursor_take(c, CHUNK_ID_BYTES), CHUNK_ID_BYTES);
+		x->stored = cursor_u32(c);
+		x->plain = cursor_u32(c);
+		total += x->stored;
+		if (x->plain == 0 || total > info->bytes) {
+			free(*entries);
+			return err_set(e, ERR_CORRUPT, "a chunk of the index lies outside its pack");
+		}
+	}
+	return 0;
+}
+
+int
+index_parse(const struct buf *section, int (*each)(void *ctx, const struct pack_info *info, const struct pack_entry *entries, struct err *e),
+    void *ctx, struct err *e)
+{
+	struct cursor c = cursor_over(section->data, section->bytes);
+
+	while (c.left > 0) {
+		struct pack_entry *entries = NULL;
+		struct pack_info info;
+		int rc;
+
+		if (read_record(&c, &info, &entries, e))
+			return -1;
+		rc = each(ctx, &info, entries, e);
+		free(entries);
+		if (rc != 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
+index_put(struct repo *r, struct buf *records, bool last, struct err *e)
+{
+	uint8_t id[ID_BYTES];
+
+	if (records->bytes == 0 || (!last && records->bytes < INDEX_PLAIN_MAX))
+		return 0;
+	rand_bytes(id, sizeof(id));
+	if (catalog_put(r, CATALOG_INDEX, id, records, 1, e))
+		return err_wrap(e, "write the index");
+	buf_clear(records);
+	return 0;
+}
+
+/* ---- loading ---- */
+
+static int
+take_record(void *ctx, const struct pack_info *info, const struct pack_entry *entries, struct err *e)
+{
+	(void)e;
+	add(ctx, info, entries);
+	return 0;
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(((struct map_entry *)NULL)->id));
+}
+
+/* Moves what the table holds into a new map file, and maps that.  Failure costs speed and memory only. */
+static void
+fold(struct index *x, struct repo *r, const char *path)
+{
+	struct err why = ERR_INIT;
+	struct map fresh;
+	size_t n = 0;
+
+	for (size_t i = 0; i < x->slots; i++)
+		if (x->table[i].plain != 0)
+			x->table[n++] = x->table[i];
+	qsort(x->table, n, sizeof(*x->table), by_id);
+	if (map_write(path, r->uuid, (const uint8_t(*)[ID_BYTES])x->ids, x->id_count, x->packs, x->pack_count, &x->map, x->table, n, &why) == 0 &&
+	    map_open(&fresh, path, r->uuid, &why) == 0) {
+		map_close(&x->map);
+		x->map = fresh;
+		free(x->table);
+		x->table = NULL;
+		x->slots = x->used = 0;
+		return;
+	}
+	log_warning("the index cache cannot be written (%s); going on without it", why.msg);
+	/* The table was compacted for sorting: spread it again. */
+	{
+		struct map_entry *flat = x->table;
+
+		x->table = NULL;
+		x->slots = x->used = 0;
+		for (size_t i = 0; i < n; i++)
+			table_put(x, &flat[i]);
+		free(flat);
+	}
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	return memcmp(a, b, ID_BYTES);
+}
+
+/* Opens the map if every index object in it is still listed; a map that knows more is stale. */
+static void
+open_map(struct index *x, struct repo *r, const char *path, const uint8_t (*listed)[ID_BYTES], size_t count)
+{
+	struct err why = ERR_INIT;
+
+	if (map_open(&x->map, path, r->uuid, &why)) {
+		if (why.kind != ERR_NOT_FOUND) {
+			log_info("index cache: %s; it is built again", why.msg);
+			unlink(path);
+		}
+		return;
+	}
+	for (uint32_t i = 0; i < x->map.id_count; i++)
+		if (bsearch(x->map.ids[i], listed, count, ID_BYTES, compare_ids) == NULL) {
+			log_info("index cache: index objects were replaced in the repository; it is built again");
+			map_close(&x->map);
+			return;
+		}
+	for (uint32_t i = 0; i < x->map.pack_count; i++) {
+		struct pack_info info;
+
+		map_pack(&x->map, i, &info);
+		pack_put(x, &info);
+	}
+	x->ids = mem_alloc(count * ID_BYTES);
+	memcpy(x->ids, x->map.ids, (size_t)x->map.id_count * ID_BYTES);
+	x->id_count = x->map.id_count;
+}
+
+static int
+mark_condemned(struct index *x, struct repo *r, struct err *e)
+{
+	uint8_t (*ids)[ID_BYTES];
+	size_t count, k;
+	json_t *pack;
+	int rc = 0;
+
+	if (catalog_list(r, CATALOG_SWEEP, &ids, NULL, &count, e))
+		return -1;
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		struct buf section = BUF_INIT;
+		json_t *sweep = NULL;
+
+		rc = catalog_get(r, CATALOG_SWEEP, ids[i], &section, 1, e);
+		if (rc != 0 && e->kind == ERR_NOT_FOUND) {
+			err_clear(e);   /* finished and removed since the listing */
+			rc = 0;
+		} else if (rc == 0) {
+			sweep = json_parse(section.data, section.bytes, "a sweep object", e);
+			rc = sweep == NULL ? -1 : 0;
+		}
+		json_array_foreach(json_object_get(sweep, "packs"), k, pack) {
+			uint8_t id[ID_BYTES];
+
+			if (json_is_string(pack) && id_parse(id, json_string_value(pack)) && x->by_id_slots > 0 && *pack_slot(x, id) != 0)
+				x->packs[*pack_slot(x, id) - 1].condemned = true;
+		}
+		json_decref(sweep);
+		buf_free(&section);
+	}
+	free(ids);
+	return rc;
+}
+
+static int
+load(struct index *x, struct repo *r, const char *path, struct err *e)
+{
+	uint8_t (*listed)[ID_BYTES];
+	size_t count, mapped;
+
+	if (catalog_list(r, CATALOG_INDEX, &listed, NULL, &count, e))
+		return -1;
+	if (count > 0)
+		qsort(listed, count, ID_BYTES, compare_ids);
+	if (path != NULL)
+		open_map(x, r, path, (const uint8_t(*)[ID_BYTES])listed, count);
+	if (x->ids == NULL)
+		x->ids = mem_alloc((count + 1) * ID_BYTES);
+	mapped = x->id_count;
+	qsort(x->ids, mapped, ID_BYTES, compare_ids);
+	for (size_t i = 0; i < count; i++) {
+		struct buf section = BUF_INIT;
+		int rc;
+
+		if (bsearch(listed[i], x->ids, mapped, ID_BYTES, compare_ids) != NULL)
+			continue;
+		rc = catalog_get(r, CATALOG_INDEX, listed[i], &section, 1, e);
+		if (rc == 0)
+			rc = index_parse(&section, take_record, x, e);
+		buf_free(&section);
+		if (rc != 0) {
+			free(listed);
+			return -1;
+		}
+		memcpy(x->ids[x->id_count++], listed[i], ID_BYTES);
+		if (path != NULL && x->used >= TABLE_FOLD)
+			fold(x, r, path);
+	}
+	free(listed);
+	if (path != NULL && x->used > 65536 && x->used > x->map.entry_count / 8)
+		fold(x, r, path);
+	return mark_condemned(x, r, e);
+}
+
+int
+index_load(struct repo *r, struct err *e)
+{
+	struct index *x = mem_zero(1, sizeof(*x));
+	char *path = r->cache != NULL ? mem_printf("%s/index.map", r->cache) : NULL;
+	int rc;
+
+	pthread_mutex_init(&x->lock, NULL);
+	rc = load(x, r, path, e);
+	free(path);
+	if (rc != 0) {
+		index_free(x);
+		err_hint(e, "If an index object is damaged, `holdfast verify --rebuild-index` writes the index anew from the packs.");
+		return err_wrap(e, "load the index");
+	}
+	index_free(r->index);
+	r->index = x;
+	return 0;
+}
+
+void
+index_free(struct index *x)
+{
+	if (x == NULL)
+		return;
+	map_close(&x->map);
+	pthread_mutex_destroy(&x->lock);
+	free(x->table);
+	free(x->packs);
+	free(x->by_id);
+	free(x->ids);
+	free(x);
+}

@@ -1,0 +1,61 @@
+#ifndef HF_REPO_INDEX_H
+#define HF_REPO_INDEX_H
+
+#include "base/bytes.h"
+#include "repo/inner.h"
+#include "repo/pack.h"
+
+/*
+ * Which chunk lies where.  Most of it comes from a sorted file in the local cache that is mapped, not held (map.h): 40 bytes
+ * a chunk.  What the file does not know yet (newer index objects, this run's own packs) is held in a hash table of the same
+ * entries.  The cache is only a cache: a map that is missing, damaged, or knows index objects that are gone is built anew.
+ *
+ * Finding and claiming are safe from any thread once the index is loaded; adding packs too.
+ */
+struct place {
+	uint32_t pack;                  /* number for index_pack */
+	uint32_t offset, stored, plain;
+};
+
+struct pack_info {
+	uint8_t id[ID_BYTES];
+	uint8_t sha256[32];             /* zeros: not known (index rebuilt from the packs) */
+	uint32_t bytes, chunks;
+	enum pack_kind kind;
+	bool condemned;                 /* a sweep object names it: nothing new may rely on it */
+};
+
+/* Loads (or reloads) r->index from cache and store. */
+int index_load(struct repo *r, struct err *e) MUST_USE;
+void index_free(struct index *x);
+
+/* Where a chunk lies; a place in a pack that is not condemned is preferred.  false: nowhere that we know. */
+bool index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p);
+
+/* True when the caller must store this chunk: nobody has it in a pack that will stay, and nobody else claimed it. */
+bool index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES]);
+
+/* Takes up a pack whose chunks lie behind its header as `entries` says.  A pack that is known already is left as it is. */
+void index_add(struct index *x, const struct pack_info *info, const struct pack_entry *entries);
+
+uint32_t index_packs(struct index *x);
+struct pack_info index_pack(struct index *x, uint32_t number);
+bool index_find_pack(struct index *x, const uint8_t id[ID_BYTES], uint32_t *number);
+
+/* Chunks known, counting one that lies in several packs as often. */
+uint64_t index_chunks(const struct index *x);
+size_t index_objects(const struct index *x, const uint8_t (**ids)[ID_BYTES]);
+bool index_mapped(const struct index *x);
+
+/* The packs' records as section 7 of the format writes them, appended to `to`; entries are read from the packs' directories
+ * in memory. */
+void index_record(struct buf *to, const struct pack_info *info, const struct pack_entry *entries);
+
+/* Calls `each` for every pack record of an index object's section; ERR_CORRUPT when it is malformed. */
+int index_parse(const struct buf *section, int (*each)(void *ctx, const struct pack_info *info, const struct pack_entry *entries, struct err *e),
+    void *ctx, struct err *e) MUST_USE;
+
+/* Puts records as index objects, as many as are needed; `to` is emptied.  Call while adding records, `last` at the end. */
+int index_put(struct repo *r, struct buf *records, bool last, struct err *e) MUST_USE;
+
+#endif
