@@ -73,7 +73,7 @@ static int on_block(struct reader *r, struct err *e);
 static int on_oid(struct reader *r, struct err *e);
 static int on_chunk(struct reader *r, struct err *e);
 
-enum step_kind { BYTES, INT, STR, OFFSET };
+enum step_kind { BYTES, INT, STR, OFFSET };     /* BYTES: `into` is how many, and they stay in `small` for `then` */
 
 #define INTO(field) offsetof(struct reader, field)
 
@@ -580,9 +580,7 @@ reader_parse(struct reader *r, const uint8_t *at, size_t left, struct err *e)
 			return -1;
 		}
 		/* The next in the table, unless the step's own function goes elsewhere. */
-		do
-			r->step++;
-		while (!applies(r, r->step));
+		r->step++;
 		if (steps[now].then != NULL && steps[now].then(r, e))
 			return -1;
 		while (!applies(r, r->step))
