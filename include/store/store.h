@@ -15,12 +15,14 @@
  * not there, or it is there whole (a timeout leaves that open; the same put again is right either way).
  *
  * Names: 1 to 512 bytes of [a-z0-9/._-], no empty, "." or ".." segment, no segment over 255 bytes, no name that is a folder
- * of another (MinIO's rules; S3-compatible stores differ in everything else).  A name that breaks them is a bug and
- * asserted where we make it, ERR_CORRUPT where a listing gave it.
+ * of another (MinIO's rules; S3-compatible stores differ in everything else).  A name that breaks them is a bug of ours and
+ * asserted.  An object whose name breaks them is not ours (the folder markers that S3 consoles make, lost+found, a README):
+ * a listing leaves it out and warns.
  *
- * All calls may be made from several threads at once.  Errors: ERR_NOT_FOUND (an answer said so), ERR_STORE (unreachable,
- * timed out, 5xx, throttled: a retry may help), ERR_DENIED (401/403, file rights), ERR_SPACE (full), ERR_CORRUPT (the bytes
- * received are not what the store announced), ERR_USAGE (no such bucket, wrong region, bad endpoint), ERR_STOPPED.
+ * All calls may be made from several threads at once.  A signal (base/stop.h) ends them soon.  Errors: ERR_NOT_FOUND (an
+ * answer of the store said so; R13), ERR_STORE (unreachable, timed out, broke off, 5xx, throttled: a retry may help),
+ * ERR_DENIED (401/403, file rights), ERR_SPACE (full), ERR_CORRUPT (what came is not what was asked for, and will not be),
+ * ERR_USAGE (no such bucket, wrong region, bad endpoint, certificate not trusted), ERR_STOPPED.
  *
  * Retry, throttle and fail-on-purpose are stores around a store.
  */
@@ -33,6 +35,8 @@ struct store_object {
 	int64_t changed_us;             /* the store's own clock, wall time in microseconds; 0 where it does not tell */
 };
 
+typedef int store_each(void *ctx, const struct store_object *o, struct err *e);
+
 struct store {
 	const struct store_ops *ops;
 	char *label;                    /* "folder /var/backups/x" or "s3 bucket/prefix at endpoint", for messages; owned */
@@ -41,16 +45,18 @@ struct store {
 struct store_ops {
 	int (*put)(struct store *s, const char *name, const void *data, size_t bytes, struct err *e);
 
-	/* Appends `bytes` from `offset` to `to`; bytes == 0 reads to the end.  Exactly the asked range or ERR_CORRUPT: a
-	 * transfer that broke off is never a success.  More than STORE_OBJECT_MAX is ERR_CORRUPT. */
+	/* Appends `bytes` from `offset` to `to`; bytes == 0 reads to the end.  Exactly the asked range: a transfer that broke
+	 * off is never a success (ERR_STORE), a range that is not all there is ERR_CORRUPT, and so is an offset at or beyond the
+	 * end (but 0) and an object of more than STORE_OBJECT_MAX.  After a failure `to` is as it was. */
 	int (*get)(struct store *s, const char *name, uint64_t offset, size_t bytes, struct buf *to, struct err *e);
 
+	/* o->name is `name` itself. */
 	int (*stat)(struct store *s, const char *name, struct store_object *o, struct err *e);
 
-	/* Calls `each` for every object whose name begins with `prefix` (a folder name with its '/', or ""), in no order that
-	 * anybody may rely on, following every page.  A non-zero return of `each` ends the listing with that error.  R24: a
-	 * listing can be incomplete; never infer from it alone that something is absent. */
-	int (*list)(struct store *s, const char *prefix, int (*each)(void *ctx, const struct store_object *o, struct err *e), void *ctx, struct err *e);
+	/* Calls `each` for every object whose name begins with `prefix` (a folder name with its '/', or ""), once, in no order
+	 * that anybody may rely on, following every page.  `each` may use the store.  A non-zero return of `each` ends the
+	 * listing with that error.  R24: a listing can be incomplete; never infer from it alone that something is absent. */
+	int (*list)(struct store *s, const char *prefix, store_each *each, void *ctx, struct err *e);
 
 	/* What is not there is removed already: success. */
 	int (*remove)(struct store *s, const char *name, struct err *e);
@@ -61,12 +67,15 @@ struct store_ops {
 int store_put(struct store *s, const char *name, const void *data, size_t bytes, struct err *e) MUST_USE;
 int store_get(struct store *s, const char *name, uint64_t offset, size_t bytes, struct buf *to, struct err *e) MUST_USE;
 int store_stat(struct store *s, const char *name, struct store_object *o, struct err *e) MUST_USE;
-int store_list(struct store *s, const char *prefix, int (*each)(void *ctx, const struct store_object *o, struct err *e), void *ctx, struct err *e) MUST_USE;
+int store_list(struct store *s, const char *prefix, store_each *each, void *ctx, struct err *e) MUST_USE;
 int store_remove(struct store *s, const char *name, struct err *e) MUST_USE;
 const char *store_label(const struct store *s);
 void store_free(struct store *s);               /* NULL is nothing */
 
 bool store_name_valid(const char *name);
+
+/* "" or a valid name with a '/' after it. */
+bool store_prefix_valid(const char *prefix);
 
 /* What the operator configured.  Strings are borrowed until store_open returns; NULL or 0 means the default in brackets. */
 struct store_config {
@@ -84,7 +93,8 @@ struct store_config {
 	bool v2_unverified_tls;         /* v2 cannot verify certificates: https with v2 is refused unless this is set */
 
 	/* Credentials, first that is set: two files; AWS-style shared file with profile; AWS_ACCESS_KEY_ID and
-	 * AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN) from the environment; AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials. */
+	 * AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN) from the environment; AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials.
+	 * A file that others can read is refused. */
 	const char *access_key_file, *secret_key_file;
 	const char *credentials_file, *profile;         /* [profile "default"] */
 
@@ -95,7 +105,10 @@ struct store_config {
 	uint64_t bytes_per_second;      /* throttle, both directions together [0: none] */
 };
 
-/* Opens what is configured, wrapped in retry and throttle.  Makes no request.  A folder must exist unless `create`. */
+/*
+ * Opens what is configured, wrapped in retry and throttle.  Makes no request.  A folder must exist unless `create`: a backup
+ * disk that is not mounted must not become a backup on the root disk.  ERR_USAGE names the setting that is wrong.
+ */
 struct store *store_open(const struct store_config *config, bool create, struct err *e) MUST_USE;
 
 #endif
