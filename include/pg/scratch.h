@@ -1,0 +1,74 @@
+#ifndef HF_PG_SCRATCH_H
+#define HF_PG_SCRATCH_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "pg/cage.h"
+#include "pg/target.h"
+#include "pg/tools.h"
+
+/*
+ * A server to restore into and then throw away.
+ *
+ * scratch_start makes one: a cluster of the source's major in a folder of its own, run in a cage by an unprivileged user, reached
+ * by a unix socket alone, with settings that are fast and fit for no other use (nothing is synced: if the machine stops,
+ * so does the drill).  scratch_attach takes a server that the operator named for it; never the source.  The life of both: start
+ * or attach, restore into databases named by scratch_database, scratch_free, always, which leaves no trace.  What a killed
+ * run left behind is removed by scratch_sweep.
+ *
+ * scratch_start and scratch_free belong to one thread: the cluster dies with the thread that started it.
+ */
+struct scratch_options {
+	const char *dir;                /* the folder of the run is made below it */
+	const char *user;               /* unprivileged user when we are root; NULL: "nobody" */
+	const char *bin_dir;            /* server programs; NULL: the usual folders */
+	int major;                      /* of the source */
+	const char *superuser;          /* its bootstrap superuser, so that ACLs of system objects read the same; NULL: "postgres" */
+	const char *preload;            /* its shared_preload_libraries; NULL or "": none */
+	uint64_t need_bytes;            /* do not start with less free space than this */
+	unsigned jobs;                  /* sessions that work at once */
+	int64_t start_timeout_ms;       /* for initdb, and again for the start; 0: 2 minutes */
+};
+
+struct scratch;
+
+/* ERR_NOT_FOUND when programs of this major or a preloaded library are not installed here (a drill says "not verifiable here",
+ * R33); ERR_SPACE; ERR_TIMEOUT and ERR_FAILED quote the server's log. */
+struct scratch *scratch_start(const struct scratch_options *o, struct err *e) MUST_USE;
+
+/*
+ * `dir`, `user` and `bin_dir` of the options serve pg_restore; the rest is not looked at.  ERR_REFUSED when the server has the
+ * source's system identifier (R3, R48).
+ */
+struct scratch *scratch_attach(const struct pg_target *server, const char *source_system_identifier, const struct scratch_options *o,
+    struct err *e) MUST_USE;
+
+/* Stops and removes the cluster; on a named server drops the databases that scratch_database named.  NULL is nothing. */
+void scratch_free(struct scratch *s);
+
+/* Removes what runs that were killed left below `dir`.  The number of folders, or -1. */
+int scratch_sweep(const char *dir, struct err *e);
+
+const struct pg_target *scratch_target(const struct scratch *s);       /* valid until freed */
+struct cage *scratch_cage(const struct scratch *s);                     /* for the pg_restore that works on it */
+const struct tools *scratch_tools(const struct scratch *s);
+uint64_t scratch_sort_bytes(const struct scratch *s);                   /* a maintenance_work_mem for each of `jobs` sessions */
+
+/* The name to restore `database` under: its own where it is free, else one that says what it is.  Valid until freed. */
+const char *scratch_database(struct scratch *s, const char *database);
+
+/* `kind`, `server_version`, `cage`, as docs/outcomes.md has it. */
+json_t *scratch_describe(const struct scratch *s);
+
+/*
+ * R33: the extensions recorded of a database (facts_database: array of `name`, `version`) against what this server can
+ * install.  0, or ERR_NOT_FOUND "extension "vector" 0.7.0 is not installed here".
+ */
+int scratch_preflight(struct scratch *s, const json_t *extensions, struct err *e) MUST_USE;
+
+/* What the cluster's log said last; "" for a named server. */
+const char *scratch_log(struct scratch *s);
+
+#endif

@@ -1,0 +1,27 @@
+#ifndef HF_SRC_PG_RESTORE_PARTS_H
+#define HF_SRC_PG_RESTORE_PARTS_H
+
+#include <pthread.h>
+
+#include "pg/conn.h"
+#include "pg/restore.h"
+
+struct restore {
+	struct restore_options o;
+	char *host;                     /* of the target, as the cage sees it */
+	char *options;                  /* PGOPTIONS */
+	char *conninfo;                 /* "dbname='...'" for -d */
+};
+
+bool restore_selects(const struct restore *r);          /* whether there is a selection */
+
+/* Drops what was not selected; after pre-data. */
+int restore_prune(struct restore *r, struct err *e);
+
+/*
+ * The list for pg_restore -L: of `listing` (what pg_restore -l says of `archive`) the lines of selected tables.  `post` tells the
+ * two kinds of archive apart.  Owned by the caller.
+ */
+char *restore_pick(struct restore *r, const char *listing, const char *archive, bool post, struct err *e);
+
+#endif

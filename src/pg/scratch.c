@@ -1,0 +1,477 @@
+#include "pg/scratch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/child.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "pg/conn.h"
+#include "pg/home.h"
+#include "pg/quote.h"
+
+#define START_MS (2 * 60 * 1000)
+#define STOP_MS 10000
+#define MIB (UINT64_C(1) << 20)
+
+struct scratch {
+	struct home home;
+	struct cage *cage;
+	struct tools tools;
+	struct child *server;           /* NULL on a named server */
+	struct pg_target target;
+	char *superuser;
+	char *version;
+	uint64_t sort_bytes, buffer_bytes;
+	struct { char *source, *name; } *databases;
+	size_t n_databases;
+};
+
+/* What this process may use of the machine: what is free, or what its control group leaves of that. */
+static uint64_t
+memory_available(void)
+{
+	static const char *const limits[] = { "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes" };
+	uint64_t bytes = 1024 * MIB;
+	struct err quiet = ERR_INIT;
+	struct buf text = BUF_INIT;
+	const char *at;
+
+	if (file_read(&text, "/proc/meminfo", 65536, &quiet) == 0 && (at = strstr((char *)text.data, "MemAvailable:")) != NULL)
+		bytes = strtoull(at + strlen("MemAvailable:"), NULL, 10) * 1024;
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		uint64_t limit;
+
+		buf_clear(&text);
+		if (file_read(&text, limits[i], 64, &quiet) == 0 && text.bytes > 0 && (limit = strtoull((char *)text.data, NULL, 10)) > 0 &&
+		    limit < bytes)
+			bytes = limit;
+	}
+	buf_free(&text);
+	return bytes;
+}
+
+static uint64_t
+clamp(uint64_t value, uint64_t low, uint64_t high)
+{
+	return value < low ? low : value > high ? high : value;
+}
+
+static void
+plan_memory(struct scratch *s, unsigned jobs)
+{
+	uint64_t available = memory_available();
+
+	s->buffer_bytes = clamp(available / 8, 32 * MIB, 1024 * MIB);
+	s->sort_bytes = clamp(available / 8 / (jobs > 0 ? jobs : 1), 16 * MIB, 1024 * MIB);
+}
+
+static int
+run_initdb(struct scratch *s, int64_t limit_ms, struct err *e)
+{
+	char *data = mem_printf("%s/data", cage_folder_inside(s->cage));
+	char **env = cage_env(s->cage, NULL);
+	const char *const argv[] = {
+		s->tools.initdb, "-D", data, "-U", s->superuser, "--auth=trust", "--no-sync", "--no-instructions", "--encoding=UTF8",
+		"--locale=C", NULL,
+	};
+	const struct child_spec spec = {
+		.name = "initdb of the scratch cluster",
+		.argv = argv,
+		.env = (const char *const *)env,
+		.prepare = cage_prepare,
+		.prepare_ctx = s->cage,
+		.prepare_what = CAGE_WHAT,
+	};
+	int rc = child_run(&spec, NULL, limit_ms, e);
+
+	cage_env_free(env);
+	free(data);
+	return rc;
+}
+
+/*
+ * Nothing here weakens the proof: what is switched off guards against a power cut, and a drill that meets one is run again.
+ * Autovacuum would compete with the restore, and JIT with small checks.
+ */
+static struct child *
+launch(struct scratch *s, const struct scratch_options *o, struct err *e)
+{
+	static const char *const fixed[] = {
+		"listen_addresses=", "unix_socket_permissions=0700", "fsync=off", "full_page_writes=off", "synchronous_commit=off",
+		"wal_level=minimal", "max_wal_senders=0", "archive_mode=off", "autovacuum=off", "jit=off", "max_wal_size=16GB",
+		"checkpoint_timeout=1h", "wal_buffers=64MB", "wal_init_zero=off", "max_locks_per_transaction=1024", "max_connections=60",
+		"max_prepared_transactions=0", "logging_collector=off", "log_destination=stderr", "log_min_messages=warning", "log_min_error_statement=panic",
+		"max_worker_processes=8", "huge_pages=off", "ssl=off", "restart_after_crash=off",
+	};
+	enum { FIXED = sizeof(fixed) / sizeof(fixed[0]) };
+	const char *const folder = cage_folder_inside(s->cage);
+	char *own[6] = { NULL }, **env = cage_env(s->cage, NULL);
+	const char *argv[3 + 2 * (FIXED + 6) + 1];
+	size_t n = 0, n_own = 0;
+	struct child_spec spec = {
+		.name = "the scratch cluster",
+		.env = (const char *const *)env,
+		.prepare = cage_prepare,
+		.prepare_ctx = s->cage,
+		.prepare_what = CAGE_WHAT,
+	};
+	struct child *c;
+	char *data = mem_printf("%s/data", folder);
+
+	own[n_own++] = mem_printf("unix_socket_directories=%s", folder);
+	own[n_own++] = mem_printf("shared_buffers=%lluMB", (unsigned long long)(s->buffer_bytes / MIB));
+	own[n_own++] = mem_printf("maintenance_work_mem=%lluMB", (unsigned long long)(s->sort_bytes / MIB));
+	own[n_own++] = mem_printf("shared_preload_libraries=%s", o->preload != NULL ? o->preload : "");
+	argv[n++] = s->tools.postgres;
+	argv[n++] = "-D";
+	argv[n++] = data;
+	for (size_t i = 0; i < FIXED; i++) {
+		argv[n++] = "-c";
+		argv[n++] = fixed[i];
+	}
+	for (size_t i = 0; i < n_own; i++) {
+		argv[n++] = "-c";
+		argv[n++] = own[i];
+	}
+	argv[n] = NULL;
+	spec.argv = argv;
+	c = child_start(&spec, e);
+	for (size_t i = 0; i < n_own; i++)
+		free(own[i]);
+	free(data);
+	cage_env_free(env);
+	return c;
+}
+
+/* The server's last words, for an error. */
+static int
+quote_log(struct scratch *s, enum err_kind kind, const char *what, struct err *e)
+{
+	char *words = mem_strdup(child_stderr(s->server));
+	size_t n = strlen(words);
+	const char *from = n > 700 ? words + n - 700 : words;
+
+	while (n > 0 && words[n - 1] == '\n')
+		words[--n] = '\0';
+	/* A library of the source that this machine lacks says nothing about the backup. */
+	if (strstr(words, "could not access file") != NULL || strstr(words, "could not load library") != NULL)
+		kind = ERR_NOT_FOUND;
+	err_set(e, kind, "%s; its log says: %s", what, from[0] != '\0' ? from : "(nothing)");
+	free(words);
+	return -1;
+}
+
+static int
+await(struct scratch *s, int64_t limit_ms, struct err *e)
+{
+	int64_t until = clock_mono_ms() + limit_ms, nap = 10;
+	struct err last = ERR_INIT;
+	struct conn *c;
+	int rc;
+
+	for (;;) {
+		err_clear(&last);
+		c = conn_open(&s->target, NULL, &last);
+		if (c != NULL) {
+			rc = conn_value(&s->version, c, "SELECT pg_catalog.current_setting('server_version')", NULL, e);
+			conn_close(c);
+			return rc;
+		}
+		if (last.kind == ERR_STOPPED) {
+			*e = last;
+			return -1;
+		}
+		if (!child_running(s->server))
+			return quote_log(s, ERR_FAILED, "the scratch cluster did not start", e);
+		if (clock_mono_ms() > until)
+			return quote_log(s, ERR_TIMEOUT, "the scratch cluster did not accept connections in time", e);
+		if (clock_sleep_ms(nap, e))
+			return -1;
+		nap = nap < 200 ? nap * 2 : 200;
+	}
+}
+
+static int
+check_space(const char *dir, uint64_t need, struct err *e)
+{
+	uint64_t free_bytes;
+	char has[32], wants[32];
+
+	if (file_space(&free_bytes, dir, e))
+		return -1;
+	if (free_bytes >= need)
+		return 0;
+	err_set(e, ERR_SPACE, "\"%s\" has %s free, and restoring there needs about %s", dir, bytes_human(has, free_bytes),
+	    bytes_human(wants, need));
+	return err_hint(e, "set drill.dir to a folder on a larger disk");
+}
+
+/* Folder, programs and cage: what both kinds of scratch need. */
+static int
+set_up(struct scratch *s, const struct scratch_options *o, unsigned programs, int major, bool network, const char *socket_dir,
+    struct err *e)
+{
+	const char *see[3] = { NULL };
+	struct cage_options options = { .user = o->user, .network = network, .see = see };
+	char *above = NULL;
+	size_t n = 0;
+
+	if (tools_find(&s->tools, programs, o->bin_dir, major, e)) {
+		/* That nothing of this major is installed says nothing about the backup. */
+		if (e->kind == ERR_FAILED)
+			e->kind = ERR_NOT_FOUND;
+		return -1;
+	}
+	if (home_make(&s->home, o->dir, e))
+		return -1;
+	/* An installation outside /usr: what lies beside its bin, too. */
+	if (strncmp(s->tools.dir, "/usr/", 5) != 0) {
+		above = mem_printf("%s/..", s->tools.dir);
+		see[n] = realpath(above, NULL);
+		n += see[n] != NULL;
+	}
+	if (socket_dir != NULL)
+		see[n++] = socket_dir;
+	options.home = s->home.path;
+	s->cage = cage_new(&options, e);
+	if (above != NULL && see[0] != socket_dir)
+		free((void *)(uintptr_t)see[0]);
+	free(above);
+	return s->cage == NULL ? -1 : 0;
+}
+
+struct scratch *
+scratch_start(const struct scratch_options *o, struct err *e)
+{
+	struct scratch *s = mem_zero(1, sizeof(*s));
+	int64_t limit_ms = o->start_timeout_ms > 0 ? o->start_timeout_ms : START_MS;
+
+	s->home = (struct home)HOME_INIT;
+	s->superuser = mem_strdup(o->superuser != NULL ? o->superuser : "postgres");
+	if (check_space(o->dir, o->need_bytes, e) || set_up(s, o, TOOLS_SERVER | TOOLS_RESTORE | TOOLS_DUMP, o->major, false, NULL, e))
+		goto fail;
+	/* tools_find takes a newer major when it must; a drill is of the same major or of none. */
+	if (s->tools.major != o->major) {
+		err_set(e, ERR_NOT_FOUND, "PostgreSQL %d is not installed here (found %s)", o->major, s->tools.version);
+		err_hint(e, "install the server package of major %d, or set drill.bin_dir", o->major);
+		goto fail;
+	}
+	plan_memory(s, o->jobs);
+	s->target = (struct pg_target){
+		.host = cage_folder(s->cage), .port = "5432", .user = s->superuser, .maintenance_db = "postgres", .connect_timeout_ms = 10000,
+		.bin_dir = s->tools.dir,
+	};
+	if (run_initdb(s, limit_ms, e) || (s->server = launch(s, o, e)) == NULL || await(s, limit_ms, e))
+		goto fail;
+	return s;
+fail:
+	scratch_free(s);
+	return NULL;
+}
+
+struct scratch *
+scratch_attach(const struct pg_target *server, const char *source_system_identifier, const struct scratch_options *o, struct err *e)
+{
+	struct scratch *s = mem_zero(1, sizeof(*s));
+	bool socket = server->host == NULL || server->host[0] == '/';
+	struct conn *c = NULL;
+	char *id = NULL;
+
+	s->home = (struct home)HOME_INIT;
+	s->target = *server;
+	plan_memory(s, o->jobs);
+	if ((c = conn_open(server, NULL, e)) == NULL ||
+	    conn_value(&id, c, "SELECT system_identifier FROM pg_catalog.pg_control_system()", NULL, e) ||
+	    conn_value(&s->version, c, "SELECT pg_catalog.current_setting('server_version')", NULL, e))
+		goto fail;
+	if (id == NULL || source_system_identifier == NULL || strcmp(id, source_system_identifier) == 0) {
+		err_set(e, ERR_REFUSED, "the server named for drills is the source itself (system identifier %s)", id != NULL ? id : "?");
+		err_hint(e, "restoring runs code of the dump, and must not run beside the database it came from; take another server, or none");
+		goto fail;
+	}
+	if (set_up(s, o, TOOLS_RESTORE | TOOLS_DUMP, conn_server_version(c) / 10000, !socket, socket ? server->host : NULL, e))
+		goto fail;
+	conn_close(c);
+	free(id);
+	return s;
+fail:
+	conn_close(c);
+	free(id);
+	scratch_free(s);
+	return NULL;
+}
+
+/* Stops at once: nothing in it is worth a checkpoint. */
+static void
+stop_server(struct scratch *s)
+{
+	static const struct timespec nap = { .tv_nsec = 20 * 1000 * 1000 };
+	int64_t until = clock_mono_ms() + STOP_MS;
+
+	if (s->server == NULL)
+		return;
+	child_signal(s->server, SIGQUIT);
+	/* Not clock_sleep_ms: a request to stop is just what may have brought us here. */
+	while (child_running(s->server) && clock_mono_ms() < until)
+		nanosleep(&nap, NULL);
+	child_free(s->server);
+}
+
+static void
+drop_databases(struct scratch *s)
+{
+	struct err e = ERR_INIT;
+	struct conn *c;
+
+	if (s->n_databases == 0 || (c = conn_open(&s->target, NULL, &e)) == NULL) {
+		if (e.kind != ERR_NONE) {
+			err_wrap(&e, "databases of the drill stay on the named server");
+			log_err(LOG_WARNING, &e);
+		}
+		return;
+	}
+	for (size_t i = 0; i < s->n_databases; i++) {
+		struct buf sql = BUF_INIT;
+
+		buf_addstr(&sql, "DROP DATABASE IF EXISTS ");
+		quote_ident(&sql, s->databases[i].name);
+		buf_addstr(&sql, " WITH (FORCE)");
+		if (conn_exec(c, (char *)sql.data, &e)) {
+			err_wrap(&e, "database \"%s\" of the drill stays on the named server", s->databases[i].name);
+			log_err(LOG_WARNING, &e);
+			err_clear(&e);
+		}
+		buf_free(&sql);
+	}
+	conn_close(c);
+}
+
+void
+scratch_free(struct scratch *s)
+{
+	if (s == NULL)
+		return;
+	if (s->superuser == NULL)
+		drop_databases(s);
+	stop_server(s);
+	cage_free(s->cage);
+	home_remove(&s->home);
+	tools_free(&s->tools);
+	for (size_t i = 0; i < s->n_databases; i++) {
+		free(s->databases[i].source);
+		free(s->databases[i].name);
+	}
+	free(s->databases);
+	free(s->superuser);
+	free(s->version);
+	free(s);
+}
+
+int
+scratch_sweep(const char *dir, struct err *e)
+{
+	return home_sweep(dir, e);
+}
+
+const struct pg_target *
+scratch_target(const struct scratch *s)
+{
+	return &s->target;
+}
+
+struct cage *
+scratch_cage(const struct scratch *s)
+{
+	return s->cage;
+}
+
+const struct tools *
+scratch_tools(const struct scratch *s)
+{
+	return &s->tools;
+}
+
+uint64_t
+scratch_sort_bytes(const struct scratch *s)
+{
+	return s->sort_bytes;
+}
+
+const char *
+scratch_database(struct scratch *s, const char *database)
+{
+	bool own = s->superuser != NULL && strcmp(database, "postgres") != 0 && strncmp(database, "template", 8) != 0;
+	char id[RAND_ID_TEXT];
+	size_t i = s->n_databases;
+
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(s->databases[k].source, database) == 0)
+			return s->databases[k].name;
+	rand_id(id);
+	s->databases = mem_grow(s->databases, i + 1, sizeof(*s->databases));
+	s->databases[i].source = mem_strdup(database);
+	s->databases[i].name = own ? mem_strdup(database) : mem_printf("holdfast_drill_%.16s", id);
+	s->n_databases++;
+	return s->databases[i].name;
+}
+
+json_t *
+scratch_describe(const struct scratch *s)
+{
+	json_t *d = json_object();
+
+	json_put_str(d, "kind", s->superuser != NULL ? "throw-away cluster" : "server");
+	json_put_str(d, "server_version", s->version);
+	json_put(d, "cage", cage_measures(s->cage));
+	return d;
+}
+
+int
+scratch_preflight(struct scratch *s, const json_t *extensions, struct err *e)
+{
+	struct conn *c = conn_open(&s->target, NULL, e);
+	int rc = c == NULL ? -1 : 0;
+	size_t i;
+	json_t *x;
+
+	json_array_foreach(extensions, i, x) {
+		const char *name = json_opt_str(x, "name", ""), *version = json_opt_str(x, "version", "");
+		const char *const params[] = { name, NULL };
+		struct rows *found = NULL;
+		bool here = false;
+
+		if (rc != 0 || (found = conn_query(c, "SELECT version FROM pg_catalog.pg_available_extension_versions WHERE name = $1 ORDER BY 1",
+		    params, e)) == NULL) {
+			rc = -1;
+			break;
+		}
+		/* pg_dump writes no version: another one would be restored without a word. */
+		for (size_t k = 0; k < conn_rows(found); k++)
+			here |= strcmp(conn_cell(found, k, 0), version) == 0;
+		if (!here) {
+			rc = err_set(e, ERR_NOT_FOUND, "extension \"%s\" %s is not installed here%s%s", name, version,
+			    conn_rows(found) > 0 ? ", but other versions are: " : "", conn_rows(found) > 0 ? conn_cell(found, 0, 0) : "");
+			err_hint(e, "install the extension's package for this PostgreSQL where drills run");
+		}
+		conn_rows_free(found);
+		if (!here)
+			break;
+	}
+	conn_close(c);
+	return rc;
+}
+
+const char *
+scratch_log(struct scratch *s)
+{
+	return s->server != NULL ? child_stderr(s->server) : "";
+}
