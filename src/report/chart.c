@@ -72,9 +72,11 @@ sum_of_phases(const json_t *phases)
 static const char *
 phase_class(const json_t *p, size_t i)
 {
-	static const char *const counted[] = { "p1", "p2", "p3", "p4" }, *const other[] = { "q1", "q2", "q3" };
+	static const char *const counted[] = { "p2", "p3", "p4" }, *const other[] = { "q1", "q2", "q3" };
 
-	return facts_phase_counts(p) ? counted[i % 4] : other[i % 3];
+	if (strcmp(json_opt_str(p, "name", ""), "restore") == 0)
+		return "p1";
+	return facts_phase_counts(p) ? counted[i % 3] : other[i % 3];
 }
 
 #define MAX_PHASES 24
@@ -183,14 +185,15 @@ verdict_legend(struct html *h, const size_t counts[])
 }
 
 static void
-dates(struct html *h, const json_t *list, size_t first, const char *middle)
+dates(struct html *h, const json_t *list, size_t first, const char *note)
 {
 	size_t n = json_array_size(list);
 
 	html_open(h, "p", "class", "axis", NULL);
 	html_leaf(h, "span", DAY(facts_time(json_array_get(list, first), "time")), NULL);
-	html_leaf(h, "span", middle, NULL);
 	html_leaf(h, "span", n - first > 1 ? DAY(facts_time(json_array_get(list, n - 1), "time")) : "", NULL);
+	if (*note != '\0')
+		html_leaf(h, "span", note, "class", "note", NULL);
 	html_close(h);
 }
 
@@ -208,11 +211,11 @@ chart_strip(struct html *h, const struct facts *f)
 	const json_t *list = of_backups ? f->backups : f->history;
 	size_t n = json_array_size(list), first = n > MOST ? n - MOST : 0, counts[VERDICT_UNVERIFIABLE + 1] = { 0 };
 	const char *what = of_backups ? "What the newest drill of each backup said" : "What each drill said";
-	char *middle;
+	char *note;
 
 	if (n == 0)
 		return;
-	middle = first > 0 ? doc_format("newest %s of %s", COUNT(MOST), COUNT((int64_t)n)) : doc_format("%s", "");
+	note = first > 0 ? doc_format("newest %s of %s", COUNT(MOST), COUNT((int64_t)n)) : doc_format("%s", "");
 	html_open(h, "figure", NULL);
 	html_leaf(h, "figcaption", what, NULL);
 	open_svg(h, "strip", columns(n - first), what, "A mark for each, oldest first; counted by verdict below.");
@@ -226,10 +229,10 @@ chart_strip(struct html *h, const struct facts *f)
 		html_close(h);
 	}
 	html_close(h);
-	dates(h, list, first, middle);
+	dates(h, list, first, note);
 	verdict_legend(h, counts);
 	html_close(h);
-	free(middle);
+	free(note);
 }
 
 /* ---- numbers over time ---- */
@@ -241,30 +244,53 @@ struct trend {
 	bool verdicts;                  /* colour a bar by the drill's verdict */
 };
 
-static int64_t
-largest(const struct trend *t, size_t first)
+/* The first backup is often fifty times as large as those that follow; drawn to scale it would flatten them.  Where one bar
+ * alone stands out like that, it is cut, and says so. */
+static void
+scale(const struct trend *t, size_t first, int64_t *most, int64_t *full)
 {
-	int64_t most = 0;
+	int64_t second = 0;
 
-	for (size_t i = first; i < json_array_size(t->list); i++)
-		if (facts_int(json_array_get(t->list, i), t->member) > most)
-			most = facts_int(json_array_get(t->list, i), t->member);
-	return most;
+	*most = 0;
+	for (size_t i = first; i < json_array_size(t->list); i++) {
+		int64_t v = facts_int(json_array_get(t->list, i), t->member);
+
+		if (v > *most) {
+			second = *most;
+			*most = v;
+		} else if (v > second) {
+			second = v;
+		}
+	}
+	*full = second > 0 && *most / 5 > second ? second + second / 2 : *most;
 }
 
 static void
-trend_bars(struct html *h, const struct trend *t, size_t first, int64_t most)
+trend_bar(struct html *h, const char *class, int64_t x, int64_t v, int64_t full)
+{
+	int64_t height = full <= 0 ? 1 : v >= full ? HIGH : (int64_t)((double)v * HIGH / (double)full);
+
+	if (v > full) {
+		rect(h, class, x, 0, MARK, 12);
+		rect(h, class, x, 18, MARK, HIGH - 18);
+	} else {
+		rect(h, class, x, HIGH - (height > 1 ? height : 1), MARK, height > 1 ? height : 1);
+	}
+}
+
+static void
+trend_bars(struct html *h, const struct trend *t, size_t first, int64_t full)
 {
 	for (size_t i = first; i < json_array_size(t->list); i++) {
 		const json_t *o = json_array_get(t->list, i);
-		int64_t v = facts_int(o, t->member), height = most <= 0 ? 0 : (int64_t)((double)v * HIGH / (double)most);
+		int64_t v = facts_int(o, t->member);
 		enum verdict verdict = facts_verdict(json_opt_str(o, "verdict", NULL));
 		const char *class = t->verdicts && verdict != VERDICT_PROVEN ? verdict_class[verdict] : "bar";
 
 		if (v < 0)
 			continue;
 		open_mark(h, t->say((char[SAY_TEXT]){ 0 }, v), TIME(facts_time(o, "time")));
-		rect(h, class, (int64_t)(i - first) * STEP, HIGH - (height > 1 ? height : 1), MARK, height > 1 ? height : 1);
+		trend_bar(h, class, (int64_t)(i - first) * STEP, v, full);
 		html_close(h);
 	}
 }
@@ -273,12 +299,13 @@ static void
 trend(struct html *h, const struct trend *t)
 {
 	size_t n = json_array_size(t->list), first = n > MOST ? n - MOST : 0;
-	int64_t most = largest(t, first);
+	int64_t most, full;
 	char *highest, *description;
 
 	if (n == 0)
 		return;
-	highest = doc_format("highest %s", t->say((char[SAY_TEXT]){ 0 }, most));
+	scale(t, first, &most, &full);
+	highest = doc_format("highest %s%s", t->say((char[SAY_TEXT]){ 0 }, most), full < most ? ", bar cut" : "");
 	description = doc_format("%s bars, oldest first, %s, newest %s.", COUNT((int64_t)(n - first)), highest,
 	    t->say((char[SAY_TEXT]){ 0 }, facts_int(json_array_get(t->list, n - 1), t->member)));
 	html_open(h, "figure", NULL);
@@ -287,7 +314,7 @@ trend(struct html *h, const struct trend *t)
 	html_leaf(h, "b", t->say((char[SAY_TEXT]){ 0 }, facts_int(json_array_get(t->list, n - 1), t->member)), NULL);
 	html_close(h);
 	open_svg(h, "bars", columns(n - first), t->title, description);
-	trend_bars(h, t, first, most);
+	trend_bars(h, t, first, full);
 	html_close(h);
 	dates(h, t->list, first, highest);
 	html_close(h);
@@ -303,7 +330,8 @@ chart_trends(struct html *h, const struct facts *f)
 		{ "New since earlier backups", "new_bytes", f->backups, say_bytes, false },
 		{ "Stored for it", "stored_bytes", f->backups, say_bytes, false },
 		{ "Time the backup took", "duration_ms", f->backups, say_ms, false },
-		{ "Time a restore took (RTO), by drill", "rto_ms", f->history, say_ms, true },
+		{ "Rows in the backup", "rows", f->backups, say_count, false },
+		{ "Restore time by drill", "rto_ms", f->history, say_ms, true },
 	};
 
 	html_open(h, "div", "class", "trends", NULL);

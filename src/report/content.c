@@ -96,7 +96,7 @@ figure_loss(struct doc *d, const struct facts *f)
 	bool proven = f->proven_us >= 0;
 
 	doc_figure(d, proven ? TONE_PLAIN : TONE_BAD, "Would be lost", doc_format("%s", proven ? MS(facts_age_ms(f, f->proven_us)) : "unknown"),
-	    proven ? doc_format("since the newest proven snapshot, %s", TIME(f->proven_us)) : doc_format("no backup is proven"));
+	    proven ? doc_format("since the newest proven snapshot, %s", TIME(f->proven_us)) : doc_format("no proven backup is known"));
 }
 
 static void
@@ -154,7 +154,7 @@ say_amcheck(struct doc *d, const struct facts *f, enum block_kind kind)
 		doc_say(d, kind, problems > 0 ? TONE_BAD : TONE_PLAIN, "amcheck read %s %s and found %s.", COUNT(facts_int(a, "indexes")),
 		    PLURAL(facts_int(a, "indexes"), "index", "indexes"),
 		    problems == 0 ? "nothing wrong" : problems == 1 ? "1 problem" : COUNT(problems));
-	else if (a != NULL)
+	else if (json_is_object(a))
 		doc_say(d, kind, TONE_WARN, "amcheck did not run: %s.", json_opt_str(a, "why_not", "no reason was recorded"));
 }
 
@@ -168,13 +168,17 @@ section_proves(struct doc *d, const struct facts *f)
 		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "Nothing was restored, so nothing is shown. \"holdfast drill latest\" makes the first proof.");
 		return;
 	}
-	doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "The backup was fetched from its store, opened, and restored into a scratch server that nothing "
-	    "else uses. What came back was dumped again by the same code and compared with the record made during the backup itself, "
-	    "so the comparison is with the snapshot, not with the source as it is now.");
+	if (f->verdict == VERDICT_PROVEN || f->verdict == VERDICT_DIFFERS)
+		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "The backup was fetched from its store, opened, and restored into a scratch server that "
+		    "nothing else uses. What came back was dumped again by the same code and compared with the record made during the backup "
+		    "itself, so the comparison is with the snapshot, not with the source as it is now.");
+	else
+		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "A drill fetches a backup from its store, restores it into a scratch server that nothing else "
+		    "uses, dumps it again and compares the two. This one did not end with a comparison that stands; below is how far it got.");
 	doc_say(d, DOC_ITEM, TONE_PLAIN, "Backup %s of %s, snapshot of %s, PostgreSQL %s.", or(f->id, "(no id)"),
 	    or(f->source, "an unnamed source"), TIME(f->snapshot_us), json_opt_str(f->backup, "server_version", "of unknown version"));
 	if (scratch != NULL)
-		doc_say(d, DOC_ITEM, TONE_PLAIN, "Restored into: %s, PostgreSQL %s, on %s.", json_opt_str(scratch, "kind", "a server"),
+		doc_say(d, DOC_ITEM, TONE_PLAIN, "Scratch server: %s, PostgreSQL %s, on %s.", json_opt_str(scratch, "kind", "a server"),
 		    json_opt_str(scratch, "server_version", "of unknown version"), json_opt_str(f->drill, "host", "an unnamed host"));
 	say_databases(d, f);
 	if (f->checks > 0)
@@ -205,7 +209,7 @@ char *
 content_loss(const struct facts *f)
 {
 	if (f->proven_us < 0)
-		return doc_format("There is no proven backup: how much would be lost is not known.");
+		return doc_format("No proven backup is known to this report, so how much would be lost is not known either.");
 	if (facts_age_ms(f, f->proven_us) < 0)
 		return doc_format("The newest proven snapshot is of %s; the report carries no time to measure its age by.", TIME(f->proven_us));
 	return doc_format("Everything written after %s: %s at the time of this report.", TIME(f->proven_us), MS(facts_age_ms(f, f->proven_us)));
@@ -290,7 +294,7 @@ say_items(struct doc *d, const json_t *list, enum tone tone)
 static void
 section_checks(struct doc *d, const struct facts *f)
 {
-	if (f->checks == 0 && json_object_get(f->drill, "amcheck") == NULL)
+	if (f->checks == 0 && !json_is_object(json_object_get(f->drill, "amcheck")))
 		return;
 	doc_section(d, "checks", "Checks");
 	if (f->checks == 0)

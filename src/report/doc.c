@@ -8,7 +8,7 @@
 
 /* A PostgreSQL name has at most 63 bytes; two of them, a dot and quotes fit well.  A message may be longer. */
 #define CELL_CHARS 160
-#define SENTENCE_CHARS 1200
+#define SENTENCE_CHARS 600
 #define VERBATIM_LINES 120
 #define VERBATIM_CHARS 200
 

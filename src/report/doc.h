@@ -14,7 +14,7 @@
  */
 enum tone { TONE_PLAIN, TONE_GOOD, TONE_BAD, TONE_WARN, TONE_MUTED };
 
-enum column_kind { COLUMN_TEXT, COLUMN_NAME, COLUMN_NUMBER };    /* a name is set in a fixed-width face */
+enum column_kind { COLUMN_TEXT, COLUMN_NAME, COLUMN_NUMBER, COLUMN_TIME };       /* a name is set in a fixed-width face */
 
 #define TABLE_COLUMNS 8
 

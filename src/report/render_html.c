@@ -78,7 +78,11 @@ verdict(struct html *h, const struct doc *d, const struct facts *f)
 static const char *
 column_class(enum column_kind kind)
 {
-	return kind == COLUMN_NUMBER ? "number" : kind == COLUMN_NAME ? "name" : "text";
+	static const char *const classes[] = {
+		[COLUMN_TEXT] = "text", [COLUMN_NAME] = "name", [COLUMN_NUMBER] = "number", [COLUMN_TIME] = "time",
+	};
+
+	return classes[kind];
 }
 
 static void

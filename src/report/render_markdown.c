@@ -59,7 +59,7 @@ static void
 table(struct buf *out, const struct table *t)
 {
 	for (size_t c = 0; c < t->columns; c++)
-		line(out, c == 0 ? "| " : "", t->column[c].title, " | ");
+		line(out, c == 0 ? "| " : " ", t->column[c].title, " |");
 	buf_addstr(out, "\n|");
 	for (size_t c = 0; c < t->columns; c++)
 		buf_addstr(out, t->column[c].kind == COLUMN_NUMBER ? " ---: |" : " --- |");
@@ -70,9 +70,9 @@ table(struct buf *out, const struct table *t)
 			/* Colour is not to be had here; what went wrong stands out by weight. */
 			bool strong = (cell->tone == TONE_BAD || cell->tone == TONE_WARN) && *cell->text != '\0';
 
-			line(out, c == 0 ? "| " : "", "", strong ? "**" : "");
+			buf_addf(out, "%s%s", c == 0 ? "| " : " ", strong ? "**" : "");
 			escape(out, cell->text);
-			buf_addstr(out, strong ? "** | " : " | ");
+			buf_addstr(out, strong ? "** |" : " |");
 		}
 		buf_addstr(out, "\n");
 	}

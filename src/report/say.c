@@ -78,6 +78,9 @@ say_percent(char *to, int64_t part, int64_t whole)
 {
 	if (part < 0 || whole <= 0)
 		return unknown(to);
-	snprintf(to, SAY_TEXT, "%.0f %%", 100.0 * (double)part / (double)whole);
+	if (part > 0 && part < whole / 100)
+		snprintf(to, SAY_TEXT, "under 1 %%");
+	else
+		snprintf(to, SAY_TEXT, "%.0f %%", 100.0 * (double)part / (double)whole);
 	return to;
 }

@@ -5,6 +5,8 @@
 
 #include "report/say.h"
 
+#define ID_CHARS 12
+
 enum tone
 tables_tone(enum verdict verdict)
 {
@@ -30,6 +32,16 @@ static void
 member(struct table *t, const json_t *object, const char *key)
 {
 	table_cell(t, TONE_PLAIN, json_opt_str(object, key, ""));
+}
+
+/* As much of an id as the command line needs to find it again; the whole of it stands under the verdict. */
+static void
+id_cell(struct table *t, const char *id)
+{
+	char *start = mem_strndup(id, strnlen(id, ID_CHARS));
+
+	table_cell(t, TONE_PLAIN, start);
+	free(start);
 }
 
 /* A value may be text, a number or a truth: whatever the check's SQL gave. */
@@ -77,9 +89,9 @@ static void
 loss(struct table *t, const struct facts *f, const char *what, const char *id, int64_t us)
 {
 	table_cell(t, TONE_PLAIN, what);
-	table_cell(t, TONE_PLAIN, us < 0 ? "none" : id);
+	id_cell(t, us < 0 ? "none" : id);
 	table_cell(t, TONE_PLAIN, us < 0 ? "" : TIME(us));
-	table_cell(t, us < 0 ? TONE_BAD : TONE_PLAIN, us < 0 ? "everything" : MS(facts_age_ms(f, us)));
+	table_cell(t, us < 0 ? TONE_BAD : TONE_PLAIN, us < 0 ? "not known" : MS(facts_age_ms(f, us)));
 }
 
 struct table *
@@ -89,8 +101,13 @@ tables_losses(const struct facts *f)
 
 	table_column(t, "Restored from", COLUMN_TEXT);
 	table_column(t, "Backup", COLUMN_NAME);
-	table_column(t, "Its snapshot", COLUMN_TEXT);
+	table_column(t, "Its snapshot", COLUMN_TIME);
 	table_column(t, "Lost", COLUMN_NUMBER);
+	/* The outcome of a drill alone knows of no other backup. */
+	if (json_array_size(f->backups) == 0) {
+		loss(t, f, "the backup of this drill", f->id, f->snapshot_us);
+		return t;
+	}
 	loss(t, f, "the newest proven backup", f->proven_id, f->proven_us);
 	loss(t, f, "the newest backup", f->newest_id, f->newest_us);
 	return t;
@@ -238,7 +255,7 @@ backup_row(struct table *t, const json_t *b)
 	bool suspect = json_opt_str(b, "suspect", NULL) != NULL;
 
 	table_cell(t, TONE_PLAIN, TIME(facts_time(b, "time")));
-	member(t, b, "id");
+	id_cell(t, json_opt_str(b, "id", ""));
 	table_cell(t, TONE_PLAIN, BYTES(facts_int(b, "bytes")));
 	table_cell(t, TONE_PLAIN, BYTES(facts_int(b, "new_bytes")));
 	table_cell(t, TONE_PLAIN, BYTES(facts_int(b, "stored_bytes")));
@@ -252,7 +269,7 @@ tables_backups(const struct facts *f, size_t limit)
 	struct table *t = table_new("Newest backups");
 	size_t n = json_array_size(f->backups);
 
-	table_column(t, "Snapshot", COLUMN_TEXT);
+	table_column(t, "Snapshot", COLUMN_TIME);
 	table_column(t, "Backup", COLUMN_NAME);
 	table_column(t, "Data", COLUMN_NUMBER);
 	table_column(t, "New", COLUMN_NUMBER);
