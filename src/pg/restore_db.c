@@ -306,11 +306,12 @@ restore_end(struct restore *r, const json_t *facts, json_t *notes, struct err *e
 		rc = set_acl(c, r->o.database, acl, notes, e);
 	if (rc == 0)
 		rc = set_settings(c, r->o.database, json_object_get(facts, "settings"), notes, e);
-	/* WAL is flushed in order: one commit that waits for the disk has waited for all that did not. */
+	/* WAL is flushed in order: one commit that waits for the disk has waited for all that did not.  It waits only when it
+	 * wrote something itself, hence the message. */
 	if (rc == 0)
 		rc = conn_exec(c, "SET synchronous_commit = on", e);
 	if (rc == 0)
-		rc = conn_exec(c, "DO $$BEGIN PERFORM pg_catalog.txid_current(); END$$", e);
+		rc = conn_exec(c, "SELECT pg_catalog.pg_logical_emit_message(true, 'holdfast', 'restored')", e);
 	conn_close(c);
 	return rc;
 }

@@ -1,0 +1,281 @@
+#include "cluster.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "pg/scratch.h"
+
+static char base[] = "/tmp/hf-scratch-XXXXXX";
+
+static struct scratch_options
+plain_options(void)
+{
+	struct tools t = TOOLS_INIT;
+	struct err e = ERR_INIT;
+	struct scratch_options o = { .dir = base, .user = "postgres", .jobs = 2, .need_bytes = 1 };
+
+	assert_good(tools_find(&t, TOOLS_SERVER, NULL, 0, &e), &e);
+	o.major = t.major;
+	tools_free(&t);
+	return o;
+}
+
+static struct scratch *
+start(const struct scratch_options *o)
+{
+	struct err e = ERR_INIT;
+	struct scratch *s = scratch_start(o, &e);
+
+	if (s == NULL)
+		fail_msg("%s", e.msg);
+	return s;
+}
+
+static int
+folders(void)
+{
+	DIR *d = opendir(base);
+	struct dirent *entry;
+	int n = 0;
+
+	while ((entry = readdir(d)) != NULL)
+		n += entry->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+static char *
+value_of(const struct pg_target *target, const char *db, const char *sql)
+{
+	struct err e = ERR_INIT;
+	struct conn *c = conn_open(target, db, &e);
+	char *value = NULL;
+
+	if (c == NULL || conn_value(&value, c, sql, NULL, &e))
+		fail_msg("%s: %s", sql, e.msg);
+	conn_close(c);
+	return value;
+}
+
+static void
+a_scratch_cluster_serves_and_leaves_no_trace(void **state)
+{
+	struct scratch_options o = plain_options();
+	struct scratch *s = start(&o);
+	json_t *described = scratch_describe(s);
+	char *value = value_of(scratch_target(s), NULL, "SELECT current_setting('listen_addresses') || current_setting('fsync')");
+
+	(void)state;
+	assert_string_equal(value, "off");
+	assert_string_equal(json_opt_str(described, "kind", ""), "throw-away cluster");
+	assert_true(json_array_size(json_object_get(described, "cage")) >= 5);
+	assert_int_equal(folders(), 1);
+	assert_string_equal(scratch_database(s, "langfuse"), "langfuse");
+	assert_string_not_equal(scratch_database(s, "postgres"), "postgres");
+	assert_string_equal(scratch_database(s, "postgres"), scratch_database(s, "postgres"));
+	json_decref(described);
+	free(value);
+	scratch_free(s);
+	assert_int_equal(folders(), 0);
+}
+
+static void
+what_cannot_be_had_here_is_no_fault_of_the_backup(void **state)
+{
+	struct scratch_options o = plain_options();
+	struct err e = ERR_INIT;
+
+	(void)state;
+	o.preload = "no_such_library_here";
+	assert_null(scratch_start(&o, &e));
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
+	assert_non_null(strstr(e.msg, "no_such_library_here"));
+	o.preload = NULL;
+	o.major += 40;
+	assert_null(scratch_start(&o, &e));
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
+	o.major -= 40;
+	o.need_bytes = UINT64_C(1) << 60;
+	assert_null(scratch_start(&o, &e));
+	assert_int_equal(e.kind, ERR_SPACE);
+	assert_int_equal(folders(), 0);
+}
+
+/* R33: unverifiable is not failed. */
+static void
+an_extension_that_is_not_installed_is_named(void **state)
+{
+	struct scratch_options o = plain_options();
+	struct scratch *s = start(&o);
+	struct err e = ERR_INIT;
+	json_t *list = json_array(), *x = json_object();
+	char *version = value_of(scratch_target(s), NULL, "SELECT default_version FROM pg_available_extensions WHERE name = 'plpgsql'");
+
+	(void)state;
+	json_put_str(x, "name", "plpgsql");
+	json_put_str(x, "version", version);
+	json_add(list, x);
+	assert_good(scratch_preflight(s, list, &e), &e);
+	x = json_object();
+	json_put_str(x, "name", "holdfast_none");
+	json_put_str(x, "version", "0.7.0");
+	json_add(list, x);
+	assert_int_equal(scratch_preflight(s, list, &e), -1);
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
+	assert_non_null(strstr(e.msg, "\"holdfast_none\" 0.7.0"));
+	json_decref(list);
+	free(version);
+	scratch_free(s);
+}
+
+static void
+what_a_killed_run_left_is_swept_by_the_next(void **state)
+{
+	struct scratch_options o = plain_options();
+	struct err e = ERR_INIT;
+	struct conn *c = NULL;
+	struct scratch *s;
+	char socket[512] = "";
+	int ready[2];
+	pid_t runner;
+
+	(void)state;
+	assert_int_equal(pipe(ready), 0);
+	runner = fork();
+	if (runner == 0) {
+		s = scratch_start(&o, &e);
+		if (s == NULL || write(ready[1], scratch_target(s)->host, strlen(scratch_target(s)->host)) <= 0)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	assert_true(read(ready[0], socket, sizeof(socket) - 1) > 0);
+	close(ready[0]);
+	/* It is in use: another run must leave it alone. */
+	assert_int_equal(scratch_sweep(base, &e), 0);
+	assert_int_equal(folders(), 1);
+
+	kill(runner, SIGKILL);
+	waitpid(runner, NULL, 0);
+	o = (struct scratch_options){ .dir = base };
+	struct pg_target gone = { .host = socket, .port = "5432", .user = "postgres" };
+	for (int i = 0; i < 100 && (c = conn_open(&gone, NULL, &e)) != NULL; i++) {
+		conn_close(c);
+		usleep(50000);
+	}
+	assert_null(c);
+	assert_int_equal(folders(), 1);
+	err_clear(&e);
+	assert_int_equal(scratch_sweep(base, &e), 1);
+	assert_int_equal(folders(), 0);
+}
+
+/* R48: what a dump's functions can do, tried as the superuser of the scratch cluster. */
+static void
+code_in_the_scratch_cluster_gets_nowhere(void **state)
+{
+	struct scratch_options o = plain_options();
+	struct scratch *s = start(&o);
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t bytes = sizeof(in);
+	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct conn *c;
+	struct err e = ERR_INIT;
+	char *sql, *value;
+
+	(void)state;
+	assert_int_equal(bind(tcp, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(tcp, 5), 0);
+	getsockname(tcp, (struct sockaddr *)&in, &bytes);
+	setenv("HOLDFAST_CANARY", "canary", 1);
+	c = conn_open(scratch_target(s), NULL, &e);
+	assert_non_null(c);
+	assert_good(conn_exec(c, "CREATE TABLE public.seen(line text); COPY public.seen FROM PROGRAM 'id -u; env'", &e), &e);
+	assert_int_equal(conn_exec(c, "COPY public.seen FROM '/etc/shadow'", &e), -1);
+	assert_int_equal(conn_exec(c, "COPY public.seen FROM PROGRAM 'cat /var/lib/dpkg/status'", &e), -1);
+	assert_int_equal(conn_exec(c, "COPY public.seen TO '/tmp/../usr/hostile'", &e), -1);
+	assert_int_equal(conn_exec(c, "COPY public.seen FROM PROGRAM 'echo x > /usr/bin/hostile'", &e), -1);
+	sql = mem_printf("COPY public.seen FROM PROGRAM 'bash -c \"exec 3<>/dev/tcp/127.0.0.1/%u\"'", ntohs(in.sin_port));
+	assert_int_equal(conn_exec(c, sql, &e), -1);
+	free(sql);
+	sql = mem_printf("COPY public.seen FROM PROGRAM 'kill -0 %d'", getpid());
+	assert_int_equal(conn_exec(c, sql, &e), -1);
+	free(sql);
+	conn_close(c);
+	value = value_of(scratch_target(s), NULL, "SELECT count(*) FROM public.seen WHERE line ~ 'canary|^0$|root:'");
+	assert_string_equal(value, "0");
+	free(value);
+	/* The same command lines do work where they are allowed to: the refusals above are the cage's. */
+	value = value_of(scratch_target(s), NULL, "SELECT count(*) > 3 FROM public.seen");
+	assert_string_equal(value, "t");
+	free(value);
+	unsetenv("HOLDFAST_CANARY");
+	close(tcp);
+	scratch_free(s);
+}
+
+/* R3, R48. */
+static void
+a_named_server_must_not_be_the_source(void **state)
+{
+	static struct cluster server;
+	struct scratch_options o = plain_options();
+	struct err e = ERR_INIT;
+	struct scratch *s;
+	char *id, *sql, *left;
+
+	(void)state;
+	cluster_start(&server, NULL);
+	id = value_of(&server.target, NULL, "SELECT system_identifier FROM pg_control_system()");
+	assert_null(scratch_attach(&server.target, id, &o, &e));
+	assert_int_equal(e.kind, ERR_REFUSED);
+	s = scratch_attach(&server.target, "42", &o, &e);
+	if (s == NULL)
+		fail_msg("%s", e.msg);
+	sql = mem_printf("CREATE DATABASE %s", scratch_database(s, "app"));
+	cluster_sql(&server, "postgres", sql);
+	scratch_free(s);
+	left = value_of(&server.target, NULL, "SELECT count(*) FROM pg_database WHERE datname LIKE 'holdfast%'");
+	assert_string_equal(left, "0");
+	free(left);
+	free(sql);
+	free(id);
+	cluster_stop(&server);
+	assert_int_equal(folders(), 0);
+}
+
+static int
+make_base(void **state)
+{
+	(void)state;
+	return mkdtemp(base) == NULL || chmod(base, 0755) != 0;
+}
+
+static int
+remove_base(void **state)
+{
+	struct err e = ERR_INIT;
+
+	(void)state;
+	return file_remove_tree(base, &e);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_scratch_cluster_serves_and_leaves_no_trace),
+		cmocka_unit_test(what_cannot_be_had_here_is_no_fault_of_the_backup),
+		cmocka_unit_test(an_extension_that_is_not_installed_is_named),
+		cmocka_unit_test(what_a_killed_run_left_is_swept_by_the_next),
+		cmocka_unit_test(code_in_the_scratch_cluster_gets_nowhere),
+		cmocka_unit_test(a_named_server_must_not_be_the_source),
+	};
+
+	return cmocka_run_group_tests(tests, make_base, remove_base);
+}
