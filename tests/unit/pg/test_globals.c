@@ -1,0 +1,186 @@
+#include "cluster.h"
+
+#include "base/json.h"
+#include "pg/globals.h"
+
+static int
+split(struct globals_list *l, const char *text, struct err *e)
+{
+	err_clear(e);
+	return globals_split(l, text, strlen(text), e);
+}
+
+static void
+statements_are_cut_as_the_server_reads_them(void **state)
+{
+	struct globals_list l = GLOBALS_LIST_INIT;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_good(split(&l, "-- a comment; with a semicolon\n\\restrict abc123\n\nSET x = on;\n"
+	    "CREATE ROLE \"odd;\"\"name\";\nCOMMENT ON ROLE a IS 'it''s; fine';\n"
+	    "COMMENT ON ROLE b IS E'back\\\\slash\\'; still';\nDO $x$ begin; $y$ ; end $x$;\n/* a /* nested; */ one; */ ;;\n"
+	    "SELECT $1; SELECT a$b$c;\nCOMMENT ON ROLE c IS 'plain \\';\n\\unrestrict abc123\n", &e), &e);
+	assert_int_equal(l.n, 8);
+	assert_string_equal(l.statements[0], "SET x = on");
+	assert_string_equal(l.statements[1], "CREATE ROLE \"odd;\"\"name\"");
+	assert_string_equal(l.statements[2], "COMMENT ON ROLE a IS 'it''s; fine'");
+	assert_string_equal(l.statements[3], "COMMENT ON ROLE b IS E'back\\\\slash\\'; still'");
+	assert_string_equal(l.statements[4], "DO $x$ begin; $y$ ; end $x$");
+	assert_string_equal(l.statements[5], "SELECT $1");
+	assert_string_equal(l.statements[6], "SELECT a$b$c");
+	assert_string_equal(l.statements[7], "COMMENT ON ROLE c IS 'plain \\'");
+	globals_list_free(&l);
+
+	/* R40: where the source's strings had backslashes, they have them here. */
+	assert_good(split(&l, "SET standard_conforming_strings = off;\nCOMMENT ON ROLE a IS 'x\\'; y';", &e), &e);
+	assert_int_equal(l.n, 2);
+	globals_list_free(&l);
+	assert_good(split(&l, "", &e), &e);
+	assert_int_equal(l.n, 0);
+}
+
+/* R43: CVE-2025-8714, and the guard against it that could be lifted from inside. */
+static void
+commands_of_psql_are_refused(void **state)
+{
+	static const char *const hostile[] = {
+		"\\! touch /tmp/owned\n",
+		"SET x = on;\n\\connect other\n",
+		"CREATE ROLE a\n\\restrict abc\n;",
+		"\\restrict \\! touch\n",
+		"\\unrestrict abc; \\! touch /tmp/owned\n",
+		"\\restrict\n",
+		"SELECT 1 \\gexec\n",
+		"CREATE ROLE \"a\n\\! touch\";\n\\! x",
+	};
+	static const char *const cut[] = { "CREATE ROLE a", "SELECT 'a;", "SELECT \"a;", "SELECT $$a;", "/* a;", "SELECT E'a\\';" };
+	struct globals_list l = GLOBALS_LIST_INIT;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++) {
+		assert_int_equal(split(&l, hostile[i], &e), -1);
+		assert_int_equal(e.kind, ERR_CORRUPT);
+		assert_null(l.statements);
+	}
+	for (size_t i = 0; i < sizeof(cut) / sizeof(cut[0]); i++) {
+		assert_int_equal(split(&l, cut[i], &e), -1);
+		assert_int_equal(e.kind, ERR_CORRUPT);
+	}
+	assert_int_equal(globals_split(&l, "SET a\0b;", 8, &e), -1);
+	/* A line break in a name is a line break in a name (CVE-2025-8715). */
+	assert_good(split(&l, "CREATE ROLE \"a\n\\! touch /tmp/owned\";\n", &e), &e);
+	assert_int_equal(l.n, 1);
+	globals_list_free(&l);
+}
+
+static void
+fill_source(const struct cluster *c)
+{
+	cluster_sql(c, "postgres",
+	    "SET password_encryption = 'scram-sha-256';"
+	    "CREATE ROLE app LOGIN PASSWORD 'canary-password' CONNECTION LIMIT 7 VALID UNTIL '2030-01-01';"
+	    "CREATE ROLE \"odd \"\"role; x\" NOLOGIN;"
+	    "CREATE ROLE readers; GRANT readers TO app WITH ADMIN OPTION; GRANT pg_read_all_data TO readers;"
+	    "ALTER ROLE app SET search_path TO app, public; ALTER ROLE app SET work_mem = '7MB';"
+	    "ALTER ROLE postgres SET statement_timeout = '90s';"
+	    "COMMENT ON ROLE app IS 'it''s \\ the app';");
+}
+
+static void
+dump_globals_by_hand(const struct cluster *c, struct buf *to)
+{
+	char *host = mem_printf("PGHOST=%s", c->dir);
+	const char *const argv[] = { c->tools.pg_dumpall, "--globals-only", "-U", "postgres", NULL }, *const env[] = { host, NULL };
+	struct child_spec spec = { .name = "pg_dumpall", .argv = argv, .env = env };
+	struct sink *sink = sink_buf_new(to, 1 << 24);
+	struct err e = ERR_INIT;
+
+	assert_good(child_run(&spec, sink, 60000, &e), &e);
+	sink_free(sink);
+	free(host);
+}
+
+/* R32: roles with passwords, memberships, settings. */
+static void
+roles_come_back_with_passwords_memberships_and_settings(void **state)
+{
+	static struct cluster source, other;
+	struct buf before = BUF_INIT, after = BUF_INIT;
+	json_t *notes = json_array();
+	struct err e = ERR_INIT;
+	char *text;
+
+	(void)state;
+	cluster_start(&source, NULL);
+	fill_source(&source);
+	dump_globals_by_hand(&source, &before);
+	cluster_stop(&source);
+	cluster_start(&other, NULL);
+	assert_good(globals_restore(&other.target, before.data, before.bytes, true, notes, &e), &e);
+	text = json_text(notes, 0);
+	assert_string_equal(text, "[]");
+	free(text);
+	dump_globals_by_hand(&other, &after);
+	assert_non_null(strstr((char *)after.data, "SCRAM-SHA-256$"));
+	assert_non_null(strstr((char *)after.data, "CREATE ROLE \"odd \"\"role; x\""));
+	assert_non_null(strstr((char *)after.data, "CONNECTION LIMIT 7"));
+	assert_non_null(strstr((char *)after.data, "GRANT readers TO app WITH ADMIN OPTION"));
+	assert_non_null(strstr((char *)after.data, "ALTER ROLE app SET search_path TO 'app', 'public'"));
+	/* Our own connections must not begin to time out in the middle of a restore. */
+	assert_null(strstr((char *)after.data, "statement_timeout"));
+
+	/* Again, onto roles that exist: left alone, said, and without a word of a password. */
+	cluster_sql(&other, "postgres", "ALTER ROLE app CONNECTION LIMIT 3");
+	assert_good(globals_restore(&other.target, before.data, before.bytes, false, notes, &e), &e);
+	text = json_text(notes, 0);
+	assert_non_null(strstr(text, "role \\\"app\\\" is there already"));
+	assert_null(strstr(text, "SCRAM"));
+	free(text);
+	buf_clear(&after);
+	dump_globals_by_hand(&other, &after);
+	assert_non_null(strstr((char *)after.data, "CONNECTION LIMIT 3"));
+	json_decref(notes);
+	buf_free(&before);
+	buf_free(&after);
+	cluster_stop(&other);
+}
+
+static void
+tablespaces_are_made_inside_a_throw_away_cluster_only(void **state)
+{
+	static const char text[] = "CREATE TABLESPACE fast OWNER postgres LOCATION '/mnt/nvme';\nCREATE ROLE \"x y\" BOGUS PASSWORD 'canary';\n";
+	static struct cluster c;
+	json_t *notes = json_array();
+	struct err e = ERR_INIT;
+	char *said;
+
+	(void)state;
+	cluster_start(&c, NULL);
+	assert_good(globals_restore(&c.target, text, sizeof(text) - 1, false, notes, &e), &e);
+	said = json_text(notes, 0);
+	assert_non_null(strstr(said, "tablespace \\\"fast\\\" was left out"));
+	assert_non_null(strstr(said, "CREATE ROLE x y: "));
+	assert_null(strstr(said, "canary"));
+	free(said);
+	json_array_clear(notes);
+	assert_good(globals_restore(&c.target, text, sizeof(text) - 1, true, notes, &e), &e);
+	assert_int_equal(json_array_size(notes), 1);
+	cluster_sql(&c, "postgres", "CREATE TABLE t() TABLESPACE fast");
+	json_decref(notes);
+	cluster_stop(&c);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(statements_are_cut_as_the_server_reads_them),
+		cmocka_unit_test(commands_of_psql_are_refused),
+		cmocka_unit_test(roles_come_back_with_passwords_memberships_and_settings),
+		cmocka_unit_test(tablespaces_are_made_inside_a_throw_away_cluster_only),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
