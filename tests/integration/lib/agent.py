@@ -141,7 +141,7 @@ class Agent:
 
     # What nearly every test begins with.
     def init(self, *words):
-        return self.ok("init", "--key-out", self.key, "--i-accept-single-key", *words)
+        return self.ok("init", "--key-out", self.key, "--accept-single-key", *words)
 
     def backup(self, *words, **more):
         """The outcome's summary of a backup that went well, with or without warnings."""
