@@ -73,7 +73,7 @@ const char style_sheet[] =
 "footer{margin-top:2.5rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--soft);font-size:.8125rem}"
 "@media (max-width:34rem){main{padding:1rem .9rem 2rem}.verdict{padding:1.2rem 1.1rem 1.1rem}h1{font-size:2rem}.sign{width:2.6rem;height:2.6rem}"
 ".figures{grid-template-columns:1fr 1fr}.figures .value{font-size:1.2rem}th,td{padding:.4rem .7rem}"
-"tbody th{position:sticky;left:0;background:var(--card)}tbody th.name,tbody th.text{min-width:6rem;max-width:9rem}}"
+"tbody th{position:sticky;left:0;background:var(--card)}tbody th.name,tbody th.text{min-width:6.5rem;max-width:9rem}tbody td.name{min-width:10.5rem}caption{padding-left:.7rem}}"
 "@media print{:root{color-scheme:light;--ground:#fff;--card:#fff;--text:#111;--soft:#4b545c;--line:#d4d8db;"
 "--good:#0b6b3c;--good-ground:#f1f8f4;--bad:#a81e1e;--bad-ground:#fdf2f1;--warn:#7d4e00;--warn-ground:#fdf7e9;"
 "--none:#59626b;--none-ground:#f3f4f5;--none-mark:#aab1b7;"
