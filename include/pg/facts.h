@@ -21,7 +21,8 @@ json_t *facts_cluster(struct conn *c, struct err *e) MUST_USE;
  * Of the database that `c` is connected to (the leader of a dump, so that it is the snapshot's truth): `name`,
  * `extensions` (array of `name`, `version`, `schema`), `objects` (facts_objects), `unlogged_tables`, `large_objects`,
  * `foreign_tables`, `row_security` (tables whose rows our role might not see, R36), `collations` (those whose version is not the one
- * recorded), `prisma_migration` (object or null), `bytes`.
+ * recorded), `largest_tables` (array of `name`, `bytes`, `estimated_rows`),
+ * `prisma_migration` (null, or object of `name`, `started`, `finished`, `migrations`), `bytes`.
  */
 json_t *facts_database(struct conn *c, struct err *e) MUST_USE;
 

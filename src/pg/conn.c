@@ -4,6 +4,7 @@
 #include <libpq-fe.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ struct conn {
 	PGconn *pg;
 	struct pg_target target;        /* strings borrowed: for the second connection that names a blocker */
 	char *dbname;
+	char state[6];                  /* SQLSTATE of the last failure, "" when the server said none */
 };
 
 struct rows {
@@ -93,6 +95,7 @@ kind_of(const PGconn *pg, const char *state)
 		{ "42501", ERR_DENIED },        /* privilege missing */
 		{ "3D000", ERR_NOT_FOUND },     /* no such database */
 		{ "55P03", ERR_LOCKED },        /* lock timeout */
+		{ "40P01", ERR_LOCKED },        /* deadlock */
 		{ "53100", ERR_SPACE },
 	};
 
@@ -258,6 +261,12 @@ conn_raw(struct conn *c)
 	return c->pg;
 }
 
+const char *
+conn_sqlstate(const struct conn *c)
+{
+	return c->state;
+}
+
 int
 conn_server_version(const struct conn *c)
 {
@@ -318,6 +327,7 @@ query_error(struct conn *c, PGresult *result, struct err *e)
 
 	if (state == NULL)
 		state = "";
+	snprintf(c->state, sizeof(c->state), "%s", state);
 	err_set(e, kind_of(c->pg, state), "database \"%s\": %s%s%s%s%s%s", c->dbname, line, detail != NULL ? "; " : "",
 	    detail != NULL ? detail : "", state[0] != '\0' ? " (SQLSTATE " : "", state, state[0] != '\0' ? ")" : "");
 	if (hint != NULL)
@@ -437,6 +447,12 @@ const char *
 conn_column_name(const struct rows *r, size_t column)
 {
 	return PQfname(r->result, (int)column);
+}
+
+unsigned
+conn_column_type(const struct rows *r, size_t column)
+{
+	return PQftype(r->result, (int)column);
 }
 
 const char *

@@ -18,6 +18,12 @@ struct conn_ssl conn_ssl_of(const struct pg_target *target);
 /* Who keeps ACCESS SHARE from being had in this database now, as a phrase; NULL when nobody is seen.  Opens a connection of its own. */
 char *conn_blocker(const struct conn *c);
 
+/* SQLSTATE of the last statement that failed; "" when the connection did. */
+const char *conn_sqlstate(const struct conn *c);
+
+/* The type of a column, as an OID of pg_type. */
+unsigned conn_column_type(const struct rows *r, size_t column);
+
 PGconn *conn_raw(struct conn *c);
 
 #endif
