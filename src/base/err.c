@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Longest text first formatted, then cut: vsnprintf always ends the string. */
-static void
+static void PRINTF_LIKE(3, 0)
 put(char *to, size_t bytes, const char *format, va_list args)
 {
 	if (vsnprintf(to, bytes, format, args) < 0)

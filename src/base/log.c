@@ -80,7 +80,7 @@ write_line(enum log_level level, const char *message, const char *hint)
 	pthread_mutex_unlock(&lock);
 }
 
-static void
+static void PRINTF_LIKE(2, 0)
 say(enum log_level level, const char *format, va_list args)
 {
 	char message[2048];
