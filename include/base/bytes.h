@@ -66,6 +66,10 @@ char *base64_encode(const void *data, size_t bytes);
 /* Equal, in time that does not depend on where they differ. */
 bool bytes_equal_secret(const void *a, const void *b, size_t bytes);
 
+/* A whole number and a unit, "64 MiB", "10GiB", "512 bytes", or a bare number of bytes.  Anything else is ERR_USAGE: 64 MB too,
+ * since half of the world reads 64 MiB there (R30). */
+int bytes_parse(uint64_t *bytes, const char *text, struct err *e);
+
 /* "1.4 GiB", "512 KiB", "17 bytes": for people.  `to` needs 32 characters. */
 const char *bytes_human(char *to, uint64_t bytes);
 

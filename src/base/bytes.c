@@ -1,5 +1,7 @@
 #include "base/bytes.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -285,6 +287,30 @@ bytes_equal_secret(const void *a, const void *b, size_t bytes)
 	for (size_t i = 0; i < bytes; i++)
 		differ |= (uint8_t)(x[i] ^ y[i]);
 	return differ == 0;
+}
+
+int
+bytes_parse(uint64_t *bytes, const char *text, struct err *e)
+{
+	static const struct { const char *unit; unsigned shift; } units[] = {
+		{ "", 0 }, { "bytes", 0 }, { "KiB", 10 }, { "MiB", 20 }, { "GiB", 30 }, { "TiB", 40 },
+	};
+	unsigned long long v;
+	char *end;
+
+	if (isdigit((unsigned char)text[0])) {
+		errno = 0;
+		v = strtoull(text, &end, 10);
+		if (end[0] == ' ' && end[1] != '\0')
+			end++;
+		for (size_t i = 0; errno == 0 && i < sizeof(units) / sizeof(units[0]); i++)
+			if (strcmp(end, units[i].unit) == 0 && v <= (uint64_t)INT64_MAX >> units[i].shift) {
+				*bytes = v << units[i].shift;
+				return 0;
+			}
+	}
+	err_set(e, ERR_USAGE, "\"%.64s\" is not a size", text);
+	return err_hint(e, "Write a whole number and a binary unit: 512 KiB, 64 MiB, 10 GiB or 2 TiB.");
 }
 
 const char *
