@@ -1,0 +1,151 @@
+#include "agent/table.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/width.h"
+
+enum { TABLE_COLUMNS_MAX = 12, CELL_MAX = 60 };
+
+struct cell {
+	char *text;
+	enum table_colour colour;
+};
+
+struct table {
+	const struct table_look *look;
+	char *heads[TABLE_COLUMNS_MAX];
+	bool right[TABLE_COLUMNS_MAX], headed;
+	size_t columns;
+	struct cell *cells;
+	size_t count;
+};
+
+struct table *
+table_new(const struct table_look *look, const char *heads)
+{
+	struct table *t = mem_zero(1, sizeof(*t));
+
+	t->look = look;
+	for (;;) {
+		size_t n;
+
+		t->right[t->columns] = *heads == '>';
+		heads += *heads == '>';
+		n = strcspn(heads, "|");
+		t->headed = t->headed || n > 0;
+		t->heads[t->columns++] = mem_strndup(heads, n);
+		if (heads[n] == '\0' || t->columns == TABLE_COLUMNS_MAX)
+			return t;
+		heads += n + 1;
+	}
+}
+
+void
+table_cell(struct table *t, enum table_colour colour, const char *text)
+{
+	if (t->count % 64 == 0)
+		t->cells = mem_grow(t->cells, t->count + 64, sizeof(*t->cells));
+	t->cells[t->count++] = (struct cell){ mem_strdup(text != NULL ? text : ""), colour };
+}
+
+bool
+table_is_empty(const struct table *t)
+{
+	return t->count == 0;
+}
+
+void
+table_paint(struct buf *to, const struct table_look *look, enum table_colour colour, const char *text)
+{
+	static const char *const codes[] = {
+		[TABLE_PLAIN] = "", [TABLE_BOLD] = "\033[1m", [TABLE_GREEN] = "\033[32m", [TABLE_YELLOW] = "\033[33m",
+		[TABLE_RED] = "\033[31m", [TABLE_DIM] = "\033[2m",
+	};
+	bool paint = look->colour && colour != TABLE_PLAIN && text[0] != '\0';
+
+	if (paint)
+		buf_addstr(to, codes[colour]);
+	width_add(to, text, SIZE_MAX);
+	if (paint)
+		buf_addstr(to, "\033[0m");
+}
+
+static void
+pad(struct buf *to, size_t columns)
+{
+	while (columns-- > 0)
+		buf_addc(to, ' ');
+}
+
+static void
+add_cell(const struct table *t, struct buf *to, size_t column, size_t width, enum table_colour colour, const char *text)
+{
+	struct buf cut = BUF_INIT;
+	bool last = column + 1 == t->columns;
+	size_t used = width_add(&cut, text, width);
+
+	buf_add(&cut, NULL, 0);
+	if (t->right[column])
+		pad(to, width - used);
+	table_paint(to, t->look, colour, (char *)cut.data);
+	if (!t->right[column] && !last)
+		pad(to, width - used);
+	buf_addstr(to, last ? "" : "  ");
+	buf_free(&cut);
+}
+
+static void
+measure(const struct table *t, size_t *widths)
+{
+	size_t others = 0, *last = &widths[t->columns - 1];
+
+	for (size_t c = 0; c < t->columns; c++)
+		widths[c] = width_of(t->heads[c]);
+	for (size_t i = 0; i < t->count; i++) {
+		size_t w = width_of(t->cells[i].text), *column = &widths[i % t->columns];
+
+		if (column != last && w > CELL_MAX)
+			w = CELL_MAX;
+		if (w > *column)
+			*column = w;
+	}
+	for (size_t c = 0; c + 1 < t->columns; c++)
+		others += widths[c] + 2;
+	/* Where nothing sensible is left for it, the last column is written in full and may wrap. */
+	if (others + 20 < t->look->columns && others + *last > t->look->columns)
+		*last = t->look->columns - others;
+}
+
+static void
+trim(struct buf *to)
+{
+	while (to->bytes > 0 && to->data[to->bytes - 1] == ' ')
+		to->bytes--;
+	buf_addc(to, '\n');
+}
+
+void
+table_end(struct table *t, struct buf *to)
+{
+	size_t widths[TABLE_COLUMNS_MAX];
+
+	measure(t, widths);
+	for (size_t c = 0; t->headed && t->count > 0 && c < t->columns; c++)
+		add_cell(t, to, c, widths[c], TABLE_BOLD, t->heads[c]);
+	if (t->headed && t->count > 0)
+		trim(to);
+	for (size_t i = 0; i < t->count; i++) {
+		add_cell(t, to, i % t->columns, widths[i % t->columns], t->cells[i].colour, t->cells[i].text);
+		if ((i + 1) % t->columns == 0)
+			trim(to);
+	}
+	for (size_t i = 0; i < t->count; i++)
+		free(t->cells[i].text);
+	for (size_t c = 0; c < t->columns; c++)
+		free(t->heads[c]);
+	free(t->cells);
+	free(t);
+}

@@ -1,0 +1,301 @@
+#include "agent/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/width.h"
+#include "report/render.h"
+
+void
+text_size(struct table *t, const json_t *object, const char *key)
+{
+	char human[32];
+	int64_t v = json_opt_int(object, key, -1);
+
+	table_cell(t, TABLE_PLAIN, v < 0 ? "" : bytes_human(human, (uint64_t)v));
+}
+
+void
+text_duration(struct table *t, const json_t *object, const char *key)
+{
+	char human[32];
+	int64_t v = json_opt_int(object, key, -1);
+
+	table_cell(t, TABLE_PLAIN, v < 0 ? "" : clock_human(human, v));
+}
+
+/* 1,234,567 */
+void
+text_number(struct table *t, const json_t *object, const char *key)
+{
+	char digits[24], grouped[32];
+	int64_t v = json_opt_int(object, key, -1);
+	size_t n, to = 0;
+
+	snprintf(digits, sizeof(digits), "%" PRId64, v);
+	n = strlen(digits);
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0 && (n - i) % 3 == 0)
+			grouped[to++] = ',';
+		grouped[to++] = digits[i];
+	}
+	grouped[to] = '\0';
+	table_cell(t, TABLE_PLAIN, v < 0 ? "" : grouped);
+}
+
+void
+text_time(struct table *t, const json_t *object, const char *key)
+{
+	char text[17];
+	const char *time = json_opt_str(object, key, "");
+
+	snprintf(text, sizeof(text), "%s", time);
+	if (strlen(text) > 10)
+		text[10] = ' ';
+	table_cell(t, TABLE_PLAIN, text);
+}
+
+/* A line of facts, "name  value", for whoever set them apart by table_new(look, "|"). */
+static void
+fact(struct table *t, const char *name, const char *value)
+{
+	if (value == NULL || value[0] == '\0')
+		return;
+	table_cell(t, TABLE_DIM, name);
+	table_cell(t, TABLE_PLAIN, value);
+}
+
+static void
+fact_joined(struct table *t, const char *name, const json_t *array)
+{
+	struct buf all = BUF_INIT;
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(array, i, one)
+		buf_addf(&all, "%s%s", i > 0 ? ", " : "", json_string_value(one) != NULL ? json_string_value(one) : "?");
+	buf_add(&all, NULL, 0);
+	fact(t, name, (char *)all.data);
+	buf_free(&all);
+}
+
+static void
+fact_sizes(struct table *t, const json_t *b)
+{
+	char all[32], fresh[32], stored[32], line[128];
+
+	if (json_opt_int(b, "bytes", -1) < 0)
+		return;
+	snprintf(line, sizeof(line), "%s, of which %s were new and take %s in the store", bytes_human(all, (uint64_t)json_opt_int(b, "bytes", 0)),
+		bytes_human(fresh, (uint64_t)json_opt_int(b, "new_bytes", 0)), bytes_human(stored, (uint64_t)json_opt_int(b, "stored_bytes", 0)));
+	fact(t, "size", line);
+}
+
+static void
+facts_of_backup(struct buf *to, const json_t *b, const struct table_look *look)
+{
+	struct table *t = table_new(look, "|");
+	char human[32], line[64];
+
+	fact(t, "backup", json_opt_str(b, "id", NULL));
+	fact(t, "source", json_opt_str(b, "source", NULL));
+	fact(t, "snapshot", json_opt_str(b, "time", NULL));
+	fact_joined(t, "databases", json_object_get(b, "databases"));
+	fact(t, "server", json_opt_str(b, "server_version", NULL));
+	fact(t, "label", json_opt_str(b, "label", NULL));
+	fact_sizes(t, b);
+	if (json_opt_int(b, "rows", -1) >= 0) {
+		snprintf(line, sizeof(line), "%" PRId64 " in %" PRId64 " entries", json_opt_int(b, "rows", 0), json_opt_int(b, "entries", 0));
+		fact(t, "rows", line);
+	}
+	if (json_opt_int(b, "duration_ms", -1) >= 0)
+		fact(t, "took", clock_human(human, json_opt_int(b, "duration_ms", 0)));
+	if (json_is_true(json_object_get(b, "hold")))
+		fact(t, "hold", "kept until it is released");
+	fact(t, "proven", json_opt_str(b, "proven", json_opt_str(b, "last_verdict", "not yet: holdfast drill")));
+	if (json_opt_str(b, "suspect", NULL) != NULL) {
+		table_cell(t, TABLE_YELLOW, "suspect");
+		table_cell(t, TABLE_YELLOW, json_opt_str(b, "suspect", ""));
+	}
+	table_end(t, to);
+}
+
+static void
+add_phases(struct buf *to, const json_t *phases, const struct table_look *look)
+{
+	struct table *t = table_new(look, "PHASE|>TIME|>SIZE");
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(phases, i, p) {
+		table_cell(t, TABLE_PLAIN, json_opt_str(p, "name", "?"));
+		text_duration(t, p, "ms");
+		text_size(t, p, "bytes");
+	}
+	if (!table_is_empty(t))
+		buf_addc(to, '\n');
+	table_end(t, to);
+}
+
+static void
+text_backup(struct buf *to, const json_t *o, const struct table_look *look)
+{
+	facts_of_backup(to, json_object_get(o, "backup"), look);
+	add_phases(to, json_object_get(o, "phases"), look);
+}
+
+static void
+text_list(struct buf *to, const json_t *o, const struct table_look *look)
+{
+	struct table *t = table_new(look, "BACKUP|TIME (UTC)|>SIZE|>STORED|>TOOK|PROVEN (UTC)|DATABASES, NOTES");
+	const json_t *repository = json_object_get(o, "repository");
+	char id[13], human[32];
+	json_t *b, *d;
+	size_t i, j;
+
+	json_array_foreach(json_object_get(o, "backups"), i, b) {
+		struct buf notes = BUF_INIT;
+		const char *verdict = json_opt_str(b, "last_verdict", NULL);
+
+		snprintf(id, sizeof(id), "%s", json_opt_str(b, "id", "?"));
+		table_cell(t, TABLE_PLAIN, id);
+		text_time(t, b, "time");
+		text_size(t, b, "bytes");
+		text_size(t, b, "stored_bytes");
+		text_duration(t, b, "duration_ms");
+		if (json_opt_str(b, "proven", NULL) != NULL)
+			text_time(t, b, "proven");
+		else
+			table_cell(t, verdict != NULL ? TABLE_RED : TABLE_DIM, verdict != NULL ? verdict : "not yet");
+		json_array_foreach(json_object_get(b, "databases"), j, d)
+			buf_addf(&notes, "%s%s", j > 0 ? ", " : "", json_string_value(d) != NULL ? json_string_value(d) : "?");
+		if (json_is_true(json_object_get(b, "hold")))
+			buf_addstr(&notes, ", on hold");
+		if (json_opt_str(b, "suspect", NULL) != NULL)
+			buf_addf(&notes, ", suspect: %s", json_opt_str(b, "suspect", ""));
+		if (json_opt_str(b, "label", NULL) != NULL)
+			buf_addf(&notes, ", \"%s\"", json_opt_str(b, "label", ""));
+		buf_add(&notes, NULL, 0);
+		table_cell(t, json_opt_str(b, "suspect", NULL) != NULL ? TABLE_YELLOW : TABLE_PLAIN, (char *)notes.data);
+		buf_free(&notes);
+	}
+	if (table_is_empty(t))
+		buf_addstr(to, "no backups\n");
+	table_end(t, to);
+	if (json_opt_int(repository, "stored_bytes", -1) >= 0) {
+		buf_addstr(to, "\nrepository ");
+		width_add(to, json_opt_str(repository, "label", json_opt_str(repository, "id", "")), 200);
+		buf_addf(to, ": %s in %" PRId64 " packs\n", bytes_human(human, (uint64_t)json_opt_int(repository, "stored_bytes", 0)),
+			json_opt_int(repository, "packs", 0));
+	}
+}
+
+static void
+add_changes(struct buf *to, const json_t *changes, const struct table_look *look)
+{
+	struct table *t = table_new(look, "CHANGE|>ROWS BEFORE|>ROWS AFTER|NAME");
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(changes, i, c) {
+		const char *change = json_opt_str(c, "change", "?");
+
+		table_cell(t, strcmp(change, "removed") == 0 ? TABLE_RED : strcmp(change, "added") == 0 ? TABLE_GREEN : TABLE_PLAIN, change);
+		text_number(t, c, "rows_before");
+		text_number(t, c, "rows_after");
+		table_cell(t, TABLE_PLAIN, json_opt_str(c, "name", "?"));
+	}
+	buf_addstr(to, table_is_empty(t) ? "\nnothing changed between the two\n" : "\n");
+	table_end(t, to);
+}
+
+static void
+text_show(struct buf *to, const json_t *o, const struct table_look *look)
+{
+	struct table *streams = table_new(look, "STREAM|KIND|DATABASE|>SIZE"), *entries = table_new(look, "TYPE|>ROWS|>SIZE|DATABASE|NAME");
+	json_t *x;
+	size_t i;
+
+	facts_of_backup(to, json_object_get(o, "backup"), look);
+	json_array_foreach(json_object_get(o, "streams"), i, x) {
+		table_cell(streams, TABLE_PLAIN, json_opt_str(x, "name", "?"));
+		table_cell(streams, TABLE_PLAIN, json_opt_str(x, "kind", ""));
+		table_cell(streams, TABLE_PLAIN, json_opt_str(x, "database", ""));
+		text_size(streams, x, "bytes");
+	}
+	buf_addc(to, '\n');
+	table_end(streams, to);
+	json_array_foreach(json_object_get(o, "entries"), i, x) {
+		table_cell(entries, TABLE_PLAIN, json_opt_str(x, "type", ""));
+		text_number(entries, x, "rows");
+		text_size(entries, x, "bytes");
+		table_cell(entries, TABLE_PLAIN, json_opt_str(x, "database", ""));
+		table_cell(entries, TABLE_PLAIN, json_opt_str(x, "name", "?"));
+	}
+	buf_addc(to, '\n');
+	table_end(entries, to);
+	if (json_is_array(json_object_get(o, "changes")))
+		add_changes(to, json_object_get(o, "changes"), look);
+}
+
+static void
+text_restore(struct buf *to, const json_t *o, const struct table_look *look)
+{
+	struct table *t = table_new(look, "|");
+	char human[32];
+
+	fact(t, "restored", json_opt_str(o, "database", NULL));
+	fact(t, "into", json_opt_str(o, "into", NULL));
+	fact(t, "server", json_opt_str(o, "server", NULL));
+	fact(t, "backup", json_opt_str(json_object_get(o, "backup"), "id", NULL));
+	fact(t, "snapshot", json_opt_str(json_object_get(o, "backup"), "time", NULL));
+	if (json_opt_int(o, "bytes", -1) >= 0)
+		fact(t, "size", bytes_human(human, (uint64_t)json_opt_int(o, "bytes", 0)));
+	if (json_opt_int(o, "duration_ms", -1) >= 0)
+		fact(t, "took", clock_human(human, json_opt_int(o, "duration_ms", 0)));
+	table_end(t, to);
+	add_phases(to, json_object_get(o, "phases"), look);
+}
+
+static void
+text_hold(struct buf *to, const json_t *o, const struct table_look *look)
+{
+	const json_t *b = json_object_get(o, "backup");
+
+	(void)look;
+	buf_addstr(to, "backup ");
+	width_add(to, json_is_string(b) ? json_string_value(b) : json_opt_str(b, "id", "?"), 80);
+	buf_addstr(to, json_is_true(json_object_get(json_is_object(b) ? b : o, "hold")) ? " is on hold: it will not expire\n" : " is no longer on hold\n");
+}
+
+static void
+text_report(struct buf *to, const json_t *o, const struct table_look *look)
+{
+	char *text = report_text(o, look->colour, (unsigned)look->columns);
+
+	buf_addstr(to, text);
+	free(text);
+}
+
+char *
+text_render(const char *command, const json_t *outcome, const struct table_look *look)
+{
+	static const struct {
+		const char *command;
+		void (*render)(struct buf *to, const json_t *o, const struct table_look *look);
+	} renderers[] = {
+		{ "init", text_keys }, { "keys", text_keys }, { "backup", text_backup }, { "list", text_list }, { "show", text_show },
+		{ "hold", text_hold }, { "restore", text_restore }, { "drill", text_report }, { "report", text_report },
+		{ "verify", text_verify }, { "check", text_check }, { "expire", text_expire },
+	};
+	size_t n = strcspn(command, " ");
+	struct buf text = BUF_INIT;
+
+	for (size_t i = 0; i < sizeof(renderers) / sizeof(renderers[0]); i++)
+		if (strncmp(command, renderers[i].command, n) == 0 && renderers[i].command[n] == '\0')
+			renderers[i].render(&text, outcome, look);
+	return buf_take(&text);
+}

@@ -1,0 +1,178 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/text.h"
+#include "base/width.h"
+
+void
+text_keys(struct buf *to, const json_t *o, const struct table_look *look)
+{
+	struct table *t = table_new(look, "HOLDER|NAME|KIND|ROLE|>EPOCH|CREATED (UTC)|");
+	json_t *x;
+	size_t i;
+	char id[13];
+
+	if (json_opt_str(o, "repository", NULL) != NULL) {
+		buf_addstr(to, "repository ");
+		width_add(to, json_opt_str(o, "repository", ""), 80);
+		buf_addc(to, '\n');
+	}
+	if (json_opt_str(o, "public_key", NULL) != NULL) {
+		buf_addstr(to, "public key ");
+		width_add(to, json_opt_str(o, "public_key", ""), 200);
+		buf_addc(to, '\n');
+	}
+	json_array_foreach(json_object_get(o, "written"), i, x) {
+		buf_addstr(to, "written    ");
+		width_add(to, json_string_value(x) != NULL ? json_string_value(x) : "?", 4096);
+		buf_addc(to, '\n');
+	}
+	json_array_foreach(json_object_get(o, "holders"), i, x) {
+		bool superseded = json_is_true(json_object_get(x, "superseded")) || json_is_string(json_object_get(x, "superseded"));
+
+		snprintf(id, sizeof(id), "%s", json_opt_str(x, "id", "?"));
+		table_cell(t, superseded ? TABLE_DIM : TABLE_PLAIN, id);
+		table_cell(t, superseded ? TABLE_DIM : TABLE_PLAIN, json_opt_str(x, "name", ""));
+		table_cell(t, TABLE_PLAIN, json_opt_str(x, "kind", ""));
+		table_cell(t, TABLE_PLAIN, json_opt_str(x, "role", ""));
+		text_number(t, x, "epoch");
+		text_time(t, x, "created");
+		table_cell(t, TABLE_DIM, superseded ? "superseded" : "");
+	}
+	if (!table_is_empty(t) && to->bytes > 0)
+		buf_addc(to, '\n');
+	table_end(t, to);
+}
+
+void
+text_verify(struct buf *to, const json_t *o, const struct table_look *look)
+{
+	struct table *t = table_new(look, "OBJECT|WHAT|BACKUPS HIT");
+	const json_t *problems = json_object_get(o, "problems");
+	char human[32], id[14];
+	json_t *p, *b;
+	size_t i, j;
+
+	json_array_foreach(problems, i, p) {
+		struct buf hit = BUF_INIT;
+
+		table_cell(t, TABLE_RED, json_opt_str(p, "object", "?"));
+		table_cell(t, TABLE_PLAIN, json_opt_str(p, "what", ""));
+		json_array_foreach(json_object_get(p, "affects"), j, b) {
+			snprintf(id, sizeof(id), "%.12s", json_string_value(b) != NULL ? json_string_value(b) : "?");
+			buf_addf(&hit, "%s%s", j > 0 ? ", " : "", id);
+		}
+		buf_add(&hit, NULL, 0);
+		table_cell(t, TABLE_PLAIN, (char *)hit.data);
+		buf_free(&hit);
+	}
+	table_end(t, to);
+	if (json_array_size(problems) == 0)
+		table_paint(to, look, TABLE_GREEN, "all there");
+	else
+		buf_addf(to, "\n%zu problem%s", json_array_size(problems), json_array_size(problems) == 1 ? "" : "s");
+	buf_addf(to, ": %" PRId64 " backups, %" PRId64 " chunks in %" PRId64 " packs, %" PRId64 " objects; ", json_opt_int(o, "backups", 0),
+		json_opt_int(o, "chunks", 0), json_opt_int(o, "packs", 0), json_opt_int(o, "objects", 0));
+	if (json_is_true(json_object_get(o, "data")))
+		buf_addf(to, "every byte read (%s)\n", bytes_human(human, (uint64_t)json_opt_int(o, "bytes_read", 0)));
+	else
+		buf_addstr(to, "structure only (--data reads every byte)\n");
+	if (json_opt_int(o, "unreferenced_bytes", 0) > 0)
+		buf_addf(to, "%s belong to no backup; expire will sweep them\n", bytes_human(human, (uint64_t)json_opt_int(o, "unreferenced_bytes", 0)));
+}
+
+static void
+add_effective(struct buf *to, const json_t *effective, const struct table_look *look)
+{
+	struct table *t = table_new(look, "KEY|VALUE|FROM");
+	json_t *x;
+	size_t i;
+
+	json_array_foreach(effective, i, x) {
+		const char *value = json_opt_str(x, "value", NULL);
+		bool set = strcmp(json_opt_str(x, "from", "default"), "default") != 0;
+
+		table_cell(t, set ? TABLE_BOLD : TABLE_PLAIN, json_opt_str(x, "key", "?"));
+		table_cell(t, value == NULL ? TABLE_DIM : TABLE_PLAIN, value == NULL ? "(not set)" : value[0] == '\0' ? "(none)" : value);
+		table_cell(t, set ? TABLE_PLAIN : TABLE_DIM, json_opt_str(x, "where", json_opt_str(x, "from", "")));
+	}
+	table_end(t, to);
+}
+
+void
+text_check(struct buf *to, const json_t *o, const struct table_look *look)
+{
+	static const struct { const char *state, *shown; enum table_colour colour; } states[] = {
+		{ "ok", "ok", TABLE_GREEN }, { "warning", "WARNING", TABLE_YELLOW }, { "error", "ERROR", TABLE_RED },
+	};
+	const json_t *lines = json_object_get(o, "lines");
+	size_t area = 4, what = 4, i;
+	json_t *x;
+
+	if (json_is_array(json_object_get(o, "effective"))) {
+		add_effective(to, json_object_get(o, "effective"), look);
+		return;
+	}
+	json_array_foreach(lines, i, x) {
+		size_t a = width_of(json_opt_str(x, "area", "")), w = width_of(json_opt_str(x, "what", ""));
+
+		area = a > area && a <= 30 ? a : area;
+		what = w > what && w <= 40 ? w : what;
+	}
+	/* No table: the fix stands beneath its line, and is never cut. */
+	json_array_foreach(lines, i, x) {
+		size_t s = 0, used;
+
+		while (s < 2 && strcmp(states[s].state, json_opt_str(x, "state", "error")) != 0)
+			s++;
+		table_paint(to, look, states[s].colour, states[s].shown);
+		buf_addf(to, "%*s", (int)(9 - strlen(states[s].shown)), "");
+		used = width_add(to, json_opt_str(x, "area", ""), area);
+		buf_addf(to, "%*s", (int)(area + 2 - used), "");
+		used = width_add(to, json_opt_str(x, "what", ""), what);
+		buf_addf(to, "%*s", (int)(what + 2 - used), "");
+		width_add(to, json_opt_str(x, "detail", ""), 1000);
+		buf_addc(to, '\n');
+		if (json_opt_str(x, "fix", "")[0] != '\0') {
+			buf_addf(to, "%*s", 9, "");
+			width_add(to, json_opt_str(x, "fix", ""), 1000);
+			buf_addc(to, '\n');
+		}
+	}
+}
+
+void
+text_expire(struct buf *to, const json_t *o, const struct table_look *look)
+{
+	struct table *t = table_new(look, "BACKUP|TIME (UTC)|ACTION|WHY");
+	char human[32], id[13];
+	json_t *x, *w;
+	size_t i, j;
+
+	json_array_foreach(json_object_get(o, "plan"), i, x) {
+		bool goes = strcmp(json_opt_str(x, "action", ""), "delete") == 0;
+		struct buf why = BUF_INIT;
+
+		snprintf(id, sizeof(id), "%s", json_opt_str(x, "backup", "?"));
+		table_cell(t, TABLE_PLAIN, id);
+		text_time(t, x, "time");
+		table_cell(t, goes ? TABLE_YELLOW : TABLE_PLAIN, json_opt_str(x, "action", "?"));
+		json_array_foreach(json_object_get(x, "why"), j, w)
+			buf_addf(&why, "%s%s", j > 0 ? ", " : "", json_string_value(w) != NULL ? json_string_value(w) : "?");
+		buf_add(&why, NULL, 0);
+		table_cell(t, TABLE_PLAIN, (char *)why.data);
+		buf_free(&why);
+	}
+	table_end(t, to);
+	if (json_opt_str(o, "frozen", NULL) != NULL) {
+		buf_addstr(to, "\nnothing is deleted: ");
+		width_add(to, json_opt_str(o, "frozen", ""), 1000);
+		buf_addc(to, '\n');
+	}
+	buf_addf(to, "\n%" PRId64 " backups deleted; ", json_opt_int(o, "deleted_backups", 0));
+	buf_addf(to, "%" PRId64 " packs (%s) condemned, ", json_opt_int(o, "condemned_packs", 0),
+		bytes_human(human, (uint64_t)json_opt_int(o, "condemned_bytes", 0)));
+	buf_addf(to, "%" PRId64 " packs (%s) deleted\n", json_opt_int(o, "deleted_packs", 0),
+		bytes_human(human, (uint64_t)json_opt_int(o, "deleted_bytes", 0)));
+}
