@@ -22,7 +22,8 @@ static const char *const verdict_class[] = {
 static void
 rect(struct html *h, const char *class, int64_t x, int64_t y, int64_t width, int64_t height)
 {
-	html_void(h, "rect", "class", class, "x", NUMBER(x), "y", NUMBER(y), "width", NUMBER(width), "height", NUMBER(height), NULL);
+	html_void(
+	    h, "rect", "class", class, "x", NUMBER(x), "y", NUMBER(y), "width", NUMBER(width), "height", NUMBER(height), NULL);
 }
 
 /* Opens a drawing `width` by HIGH units large that fills its box. */
@@ -115,7 +116,8 @@ chart_phases(struct html *h, const struct facts *f)
 
 	if (all <= 0)
 		return;
-	description = doc_format("%s phases, %s in all; the table below has the numbers.", COUNT((int64_t)json_array_size(phases)), MS(all));
+	description = doc_format(
+	    "%s phases, %s in all; the table below has the numbers.", COUNT((int64_t)json_array_size(phases)), MS(all));
 	html_open(h, "figure", NULL);
 	open_svg(h, "stack", 1000, "Time of the drill by phase", description);
 	json_array_foreach(phases, i, p) {
@@ -344,11 +346,15 @@ void
 chart_sign(struct html *h, enum verdict verdict)
 {
 	static const char *const paths[] = {
-		[VERDICT_NO_DRILL] = "M12 24h24", [VERDICT_PROVEN] = "M13 25l8 8 15-18", [VERDICT_DIFFERS] = "M13 19h22M13 29h22M30 11L18 37",
-		[VERDICT_FAILED] = "M15 15l18 18M33 15L15 33", [VERDICT_UNVERIFIABLE] = "M17 18a7 7 0 1 1 10 6.5c-2 1-3 2-3 4.500M24 36v.5",
+		[VERDICT_NO_DRILL] = "M12 24h24",
+		[VERDICT_PROVEN] = "M13 25l8 8 15-18",
+		[VERDICT_DIFFERS] = "M13 19h22M13 29h22M30 11L18 37",
+		[VERDICT_FAILED] = "M15 15l18 18M33 15L15 33",
+		[VERDICT_UNVERIFIABLE] = "M17 18a7 7 0 1 1 10 6.5c-2 1-3 2-3 4.500M24 36v.5",
 	};
 
-	html_open(h, "svg", "class", "sign", "viewBox", "0 0 48 48", "aria-hidden", "true", "xmlns", "http://www.w3.org/2000/svg", NULL);
+	html_open(h, "svg", "class", "sign", "viewBox", "0 0 48 48", "aria-hidden", "true", "xmlns", "http://www.w3.org/2000/svg",
+	    NULL);
 	html_void(h, "circle", "cx", "24", "cy", "24", "r", "23", NULL);
 	html_void(h, "path", "d", paths[verdict], NULL);
 	html_close(h);

@@ -24,11 +24,11 @@ within(uint32_t c, const struct range *ranges, size_t count)
 #define WITHIN(c, ranges) within(c, ranges, sizeof(ranges) / sizeof((ranges)[0]))
 
 /* Reads one character; anything that is no UTF-8 (RFC 3629) is U+FFFD and one byte long. */
-uint32_t
-clean_next(const char **p)
+static uint32_t
+next_char(const char **p)
 {
 	const unsigned char *s = (const unsigned char *)*p;
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
 	uint32_t c = n < 2 ? s[0] : s[0] & (0xffu >> (n + 1));
 
 	for (size_t i = 1; i < n; i++) {
@@ -72,8 +72,8 @@ static bool
 hidden(uint32_t c)
 {
 	static const struct range ranges[] = {
-		{ 0x00ad, 0x00ad }, { 0x061c, 0x061c }, { 0x180e, 0x180e }, { 0x200b, 0x200b }, { 0x200e, 0x200f }, { 0x2028, 0x202e },
-		{ 0x2060, 0x206f }, { 0xfeff, 0xfeff }, { 0xfff9, 0xfffb }, { 0xe0000, 0xe0fff },
+		{ 0x00ad, 0x00ad }, { 0x061c, 0x061c }, { 0x180e, 0x180e }, { 0x200b, 0x200b }, { 0x200e, 0x200f },
+		{ 0x2028, 0x202e }, { 0x2060, 0x206f }, { 0xfeff, 0xfeff }, { 0xfff9, 0xfffb }, { 0xe0000, 0xe0fff },
 	};
 
 	return WITHIN(c, ranges);
@@ -110,7 +110,7 @@ count_chars(const char *text, bool *rtl)
 	size_t n = 0;
 
 	for (const char *p = text; *p != '\0'; n++)
-		if (right_to_left(clean_next(&p)))
+		if (right_to_left(next_char(&p)))
 			*rtl = true;
 	return n;
 }
@@ -130,7 +130,7 @@ clean_line(struct buf *to, const char *text, size_t limit)
 	if (rtl)
 		add_char(to, FIRST_STRONG_ISOLATE);
 	for (size_t i = 0; *text != '\0'; i++) {
-		uint32_t c = clean_next(&text);
+		uint32_t c = next_char(&text);
 
 		if (i < head || i >= all - tail)
 			add_clean(to, c);
@@ -169,53 +169,13 @@ clean_lines(struct buf *to, const char *text, size_t lines, size_t limit)
 	buf_free(&line);
 }
 
-/* Good enough for a table on a terminal: combining marks take no column, East Asian wide characters and emoji two. */
-static size_t
-char_width(uint32_t c)
-{
-	static const struct range none[] = {
-		{ 0x0300, 0x036f }, { 0x0483, 0x0489 }, { 0x0591, 0x05bd }, { 0x064b, 0x065f }, { 0x1ab0, 0x1aff }, { 0x1dc0, 0x1dff },
-		{ 0x200c, 0x200d }, { 0x2066, 0x2069 }, { 0x20d0, 0x20ff }, { 0xfe00, 0xfe0f }, { 0xfe20, 0xfe2f },
-	};
-	static const struct range two[] = {
-		{ 0x1100, 0x115f }, { 0x2e80, 0x303e }, { 0x3041, 0xa4cf }, { 0xac00, 0xd7a3 }, { 0xf900, 0xfaff }, { 0xfe30, 0xfe6f },
-		{ 0xff00, 0xff60 }, { 0xffe0, 0xffe6 }, { 0x1f300, 0x1f64f }, { 0x1f680, 0x1f6ff }, { 0x1f900, 0x1faff }, { 0x20000, 0x3fffd },
-	};
-
-	return WITHIN(c, none) ? 0 : WITHIN(c, two) ? 2 : 1;
-}
-
-size_t
-clean_width(const char *text)
-{
-	size_t columns = 0;
-
-	while (*text != '\0')
-		columns += char_width(clean_next(&text));
-	return columns;
-}
-
 void
-clean_fit(struct buf *to, const char *text, size_t columns)
+clean_without_isolates(struct buf *to, const char *text)
 {
-	bool isolated = false;
-	size_t used = 0;
-
-	if (clean_width(text) <= columns) {
-		buf_addstr(to, text);
-		return;
-	}
 	while (*text != '\0') {
-		uint32_t c = clean_next(&text);
+		uint32_t c = next_char(&text);
 
-		if (used + char_width(c) + 1 > columns)
-			break;
-		used += char_width(c);
-		isolated = c == FIRST_STRONG_ISOLATE || (isolated && c != POP_ISOLATE);
-		add_char(to, c);
+		if (c != FIRST_STRONG_ISOLATE && c != POP_ISOLATE)
+			add_char(to, c);
 	}
-	if (isolated)
-		add_char(to, POP_ISOLATE);
-	if (columns > 0)
-		buf_addstr(to, ELLIPSIS);
 }

@@ -2,7 +2,6 @@
 #define HF_REPORT_CLEAN_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 #include "base/bytes.h"
 
@@ -20,13 +19,7 @@ void clean_line(struct buf *to, const char *text, size_t limit);
 /* Appends `text` with its line ends, at most `lines` lines of at most `limit` characters; says how many it left out. */
 void clean_lines(struct buf *to, const char *text, size_t lines, size_t limit);
 
-/* Steps over one character of clean text and gives its code point. */
-uint32_t clean_next(const char **p);
-
-/* Columns that a terminal uses for clean text. */
-size_t clean_width(const char *text);
-
-/* Appends as much of clean text as fits into `columns` columns, with "…" where it is cut. */
-void clean_fit(struct buf *to, const char *text, size_t columns);
+/* Appends clean text without the marks of isolation, for a terminal: few honour them, and base/width.h sends none. */
+void clean_without_isolates(struct buf *to, const char *text);
 
 #endif

@@ -17,7 +17,7 @@
 #define MAX_ITEMS 40
 
 static const char *
-or(const char *text, const char *otherwise)
+either(const char *text, const char *otherwise)
 {
 	return text == NULL || *text == '\0' ? otherwise : text;
 }
@@ -40,8 +40,10 @@ sentence_of_proof(const struct facts *f)
 {
 	if (f->entries < 0)
 		return doc_format("This backup was restored, and what came back is what was in the snapshot that was dumped.");
-	return doc_format("This backup was restored, and what came back is, byte for byte, what was in the snapshot that was dumped: "
-	    "%s of %s entries are equal.", COUNT(f->equal), COUNT(f->entries));
+	return doc_format(
+	    "This backup was restored, and what came back is, byte for byte, what was in the snapshot that was dumped: "
+	    "%s of %s entries are equal.",
+	    COUNT(f->equal), COUNT(f->entries));
 }
 
 /* Reasons come as sentences and as the phrases of an err; behind a colon both read well. */
@@ -65,7 +67,8 @@ content_sentence(const struct facts *f)
 	if (f->forged)
 		return doc_format("Somebody other than the signer may have written this report. Do not rely on anything below.");
 	if (f->contradicts)
-		return doc_format("The stored verdict is \"proven\", but the same outcome lists what does not fit it. It is not to be relied on.");
+		return doc_format("The stored verdict is \"proven\", but the same outcome lists what does not fit it. It is not "
+				  "to be relied on.");
 	switch (f->verdict) {
 	case VERDICT_PROVEN:
 		return sentence_of_proof(f);
@@ -95,8 +98,10 @@ figure_loss(struct doc *d, const struct facts *f)
 {
 	bool proven = f->proven_us >= 0;
 
-	doc_figure(d, proven ? TONE_PLAIN : TONE_BAD, "Would be lost", doc_format("%s", proven ? MS(facts_age_ms(f, f->proven_us)) : "unknown"),
-	    proven ? doc_format("since the newest proven snapshot, %s", TIME(f->proven_us)) : doc_format("no proven backup is known"));
+	doc_figure(d, proven ? TONE_PLAIN : TONE_BAD, "Would be lost",
+	    doc_format("%s", proven ? MS(facts_age_ms(f, f->proven_us)) : "unknown"),
+	    proven ? doc_format("since the newest proven snapshot, %s", TIME(f->proven_us)) :
+		     doc_format("no proven backup is known"));
 }
 
 static void
@@ -104,7 +109,8 @@ figure_compared(struct doc *d, const struct facts *f)
 {
 	if (f->entries >= 0)
 		doc_figure(d, f->equal == f->entries ? TONE_PLAIN : TONE_BAD, "Entries equal",
-		    doc_format("%s of %s", COUNT(f->equal), COUNT(f->entries)), doc_format("%s rows, %s", COUNT(f->rows), BYTES(f->bytes)));
+		    doc_format("%s of %s", COUNT(f->equal), COUNT(f->entries)),
+		    doc_format("%s rows, %s", COUNT(f->rows), BYTES(f->bytes)));
 }
 
 static void
@@ -112,7 +118,8 @@ figure_checks(struct doc *d, const struct facts *f)
 {
 	if (f->checks > 0)
 		doc_figure(d, f->checks_passed == f->checks ? TONE_PLAIN : TONE_BAD, "Checks passed",
-		    doc_format("%s of %s", COUNT(f->checks_passed), COUNT(f->checks)), doc_format("SQL, in the restored databases"));
+		    doc_format("%s of %s", COUNT(f->checks_passed), COUNT(f->checks)),
+		    doc_format("SQL, in the restored databases"));
 }
 
 void
@@ -120,9 +127,10 @@ content_verdict(struct doc *d, const struct facts *f)
 {
 	d->headline = mem_strdup(headline(f));
 	d->tone = f->forged ? TONE_BAD : tables_tone(f->verdict);
-	d->title = doc_format("Restore drill of %s: %s", or(f->source, "a PostgreSQL server"), headline(f));
+	d->title = doc_format("Restore drill of %s: %s", either(f->source, "a PostgreSQL server"), headline(f));
 	d->subject = f->backup == NULL ? mem_strdup("no backup") :
-	    doc_format("%s, backup %s, snapshot of %s", or(f->source, "unnamed source"), or(f->id, "without an id"), TIME(f->snapshot_us));
+					 doc_format("%s, backup %s, snapshot of %s", either(f->source, "unnamed source"),
+					     either(f->id, "without an id"), TIME(f->snapshot_us));
 	figure_restore(d, f);
 	figure_loss(d, f);
 	figure_compared(d, f);
@@ -138,10 +146,11 @@ say_databases(struct doc *d, const struct facts *f)
 
 	if (f->entries < 0)
 		return;
-	doc_say(d, DOC_ITEM, TONE_PLAIN, "%s of %s entries (tables, sequences, large objects) in %s %s have the digest they had when "
-	    "they were dumped: SHA-256 over every row, %s rows and %s in all.", COUNT(f->equal), COUNT(f->entries),
-	    COUNT((int64_t)json_array_size(databases)), PLURAL(json_array_size(databases), "database", "databases"),
-	    COUNT(f->rows), BYTES(f->bytes));
+	doc_say(d, DOC_ITEM, TONE_PLAIN,
+	    "%s of %s entries (tables, sequences, large objects) in %s %s have the digest they had when "
+	    "they were dumped: SHA-256 over every row, %s rows and %s in all.",
+	    COUNT(f->equal), COUNT(f->entries), COUNT((int64_t)json_array_size(databases)),
+	    PLURAL(json_array_size(databases), "database", "databases"), COUNT(f->rows), BYTES(f->bytes));
 }
 
 static void
@@ -151,8 +160,8 @@ say_amcheck(struct doc *d, const struct facts *f, enum block_kind kind)
 	int64_t problems = (int64_t)json_array_size(json_object_get(a, "problems"));
 
 	if (json_is_true(json_object_get(a, "ran")))
-		doc_say(d, kind, problems > 0 ? TONE_BAD : TONE_PLAIN, "amcheck read %s %s and found %s.", COUNT(facts_int(a, "indexes")),
-		    PLURAL(facts_int(a, "indexes"), "index", "indexes"),
+		doc_say(d, kind, problems > 0 ? TONE_BAD : TONE_PLAIN, "amcheck read %s %s and found %s.",
+		    COUNT(facts_int(a, "indexes")), PLURAL(facts_int(a, "indexes"), "index", "indexes"),
 		    problems == 0 ? "nothing wrong" : problems == 1 ? "1 problem" : COUNT(problems));
 	else if (json_is_object(a))
 		doc_say(d, kind, TONE_WARN, "amcheck did not run: %s.", json_opt_str(a, "why_not", "no reason was recorded"));
@@ -165,29 +174,37 @@ section_proves(struct doc *d, const struct facts *f)
 
 	doc_section(d, "proves", f->verdict == VERDICT_PROVEN ? "What this proves" : "What this drill did");
 	if (f->drill == NULL) {
-		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "Nothing was restored, so nothing is shown. \"holdfast drill latest\" makes the first proof.");
+		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN,
+		    "Nothing was restored, so nothing is shown. \"holdfast drill latest\" makes the first proof.");
 		return;
 	}
 	if (f->verdict == VERDICT_PROVEN || f->verdict == VERDICT_DIFFERS)
-		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "The backup was fetched from its store, opened, and restored into a scratch server that "
-		    "nothing else uses. What came back was dumped again by the same code and compared with the record made during the backup "
+		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN,
+		    "The backup was fetched from its store, opened, and restored into a scratch server that "
+		    "nothing else uses. What came back was dumped again by the same code and compared with the record made "
+		    "during the backup "
 		    "itself, so the comparison is with the snapshot, not with the source as it is now.");
 	else
-		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "A drill fetches a backup from its store, restores it into a scratch server that nothing else "
-		    "uses, dumps it again and compares the two. This one did not end with a comparison that stands; below is how far it got.");
-	doc_say(d, DOC_ITEM, TONE_PLAIN, "Backup %s of %s, snapshot of %s, PostgreSQL %s.", or(f->id, "(no id)"),
-	    or(f->source, "an unnamed source"), TIME(f->snapshot_us), json_opt_str(f->backup, "server_version", "of unknown version"));
+		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN,
+		    "A drill fetches a backup from its store, restores it into a scratch server that nothing else "
+		    "uses, dumps it again and compares the two. This one did not end with a comparison that stands; below is how "
+		    "far it got.");
+	doc_say(d, DOC_ITEM, TONE_PLAIN, "Backup %s of %s, snapshot of %s, PostgreSQL %s.", either(f->id, "(no id)"),
+	    either(f->source, "an unnamed source"), TIME(f->snapshot_us),
+	    json_opt_str(f->backup, "server_version", "of unknown version"));
 	if (scratch != NULL)
-		doc_say(d, DOC_ITEM, TONE_PLAIN, "Scratch server: %s, PostgreSQL %s, on %s.", json_opt_str(scratch, "kind", "a server"),
-		    json_opt_str(scratch, "server_version", "of unknown version"), json_opt_str(f->drill, "host", "an unnamed host"));
+		doc_say(d, DOC_ITEM, TONE_PLAIN, "Scratch server: %s, PostgreSQL %s, on %s.",
+		    json_opt_str(scratch, "kind", "a server"), json_opt_str(scratch, "server_version", "of unknown version"),
+		    json_opt_str(f->drill, "host", "an unnamed host"));
 	say_databases(d, f);
 	if (f->checks > 0)
-		doc_say(d, DOC_ITEM, f->checks_passed < f->checks ? TONE_BAD : TONE_PLAIN, "%s of %s checks in SQL passed in the restored databases.",
-		    COUNT(f->checks_passed), COUNT(f->checks));
+		doc_say(d, DOC_ITEM, f->checks_passed < f->checks ? TONE_BAD : TONE_PLAIN,
+		    "%s of %s checks in SQL passed in the restored databases.", COUNT(f->checks_passed), COUNT(f->checks));
 	say_amcheck(d, f, DOC_ITEM);
 	doc_say(d, DOC_ITEM, TONE_PLAIN, "Started %s, finished %s.", TIME(facts_time(f->drill, "started")), TIME(f->finished_us));
 	if (json_opt_str(f->backup, "suspect", NULL) != NULL)
-		doc_say(d, DOC_ITEM, TONE_WARN, "The backup was marked suspect when it was made: %s.", json_opt_str(f->backup, "suspect", ""));
+		doc_say(d, DOC_ITEM, TONE_WARN, "The backup was marked suspect when it was made: %s.",
+		    json_opt_str(f->backup, "suspect", ""));
 }
 
 static void
@@ -195,12 +212,15 @@ section_restore(struct doc *d, const struct facts *f)
 {
 	doc_section(d, "restore", "How long a restore takes");
 	if (f->rto_ms >= 0)
-		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "%s, from the first byte fetched to the databases being usable. This is the measured recovery "
-		    "time (RTO) on this host, not an estimate; finding a host and pointing applications at it come on top.", MS(f->rto_ms));
+		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN,
+		    "%s, from the first byte fetched to the databases being usable. This is the measured recovery "
+		    "time (RTO) on this host, not an estimate; finding a host and pointing applications at it come on top.",
+		    MS(f->rto_ms));
 	else
 		doc_say(d, DOC_PARAGRAPH, TONE_WARN, "Not measured: no restore was carried to its end.");
 	if (f->rto_runs > 1)
-		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "The slowest of %s measured drills took %s.", COUNT(f->rto_runs), MS(f->rto_worst_ms));
+		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "The slowest of %s measured drills took %s.", COUNT(f->rto_runs),
+		    MS(f->rto_worst_ms));
 	doc_chart(d, CHART_PHASES);
 	doc_table(d, tables_phases(f, MAX_PHASES));
 }
@@ -211,8 +231,10 @@ content_loss(const struct facts *f)
 	if (f->proven_us < 0)
 		return doc_format("No proven backup is known to this report, so how much would be lost is not known either.");
 	if (facts_age_ms(f, f->proven_us) < 0)
-		return doc_format("The newest proven snapshot is of %s; the report carries no time to measure its age by.", TIME(f->proven_us));
-	return doc_format("Everything written after %s: %s at the time of this report.", TIME(f->proven_us), MS(facts_age_ms(f, f->proven_us)));
+		return doc_format(
+		    "The newest proven snapshot is of %s; the report carries no time to measure its age by.", TIME(f->proven_us));
+	return doc_format(
+	    "Everything written after %s: %s at the time of this report.", TIME(f->proven_us), MS(facts_age_ms(f, f->proven_us)));
 }
 
 static void
@@ -222,7 +244,8 @@ section_loss(struct doc *d, const struct facts *f)
 	doc_put(d, DOC_PARAGRAPH, f->proven_us < 0 ? TONE_BAD : TONE_PLAIN, content_loss(f));
 	doc_table(d, tables_losses(f));
 	if (f->now_us >= 0)
-		doc_say(d, DOC_PARAGRAPH, TONE_MUTED, "The data loss window (RPO) is the age of a snapshot at %s, %s. It grows until the next backup%s%s.",
+		doc_say(d, DOC_PARAGRAPH, TONE_MUTED,
+		    "The data loss window (RPO) is the age of a snapshot at %s, %s. It grows until the next backup%s%s.",
 		    TIME(f->now_us), facts_time(f->outcome, "time") >= 0 ? "when this report was made" : "when the drill ended",
 		    f->gap_ms < 0 ? "" : "; the longest time between two backups here was ", f->gap_ms < 0 ? "" : MS(f->gap_ms));
 }
@@ -234,10 +257,11 @@ say_reordered(struct doc *d, const json_t *database)
 	size_t n = json_array_size(tables);
 
 	if (n > 0)
-		doc_say(d, DOC_PARAGRAPH, TONE_MUTED, "In %s, columns of %s inherited %s (%s%s) came back in another physical order, as pg_dump itself "
-		    "leaves them; their content was compared in the source's order.", json_opt_str(database, "name", "a database"),
-		    COUNT((int64_t)n), PLURAL(n, "table", "tables"), or(json_string_value(json_array_get(tables, 0)), "unnamed"),
-		    n > 1 ? " and others" : "");
+		doc_say(d, DOC_PARAGRAPH, TONE_MUTED,
+		    "In %s, columns of %s inherited %s (%s%s) came back in another physical order, as pg_dump itself "
+		    "leaves them; their content was compared in the source's order.",
+		    json_opt_str(database, "name", "a database"), COUNT((int64_t)n), PLURAL(n, "table", "tables"),
+		    either(json_string_value(json_array_get(tables, 0)), "unnamed"), n > 1 ? " and others" : "");
 }
 
 static void
@@ -258,7 +282,8 @@ section_databases(struct doc *d, const struct facts *f)
 		say_reordered(d, db);
 		if (*diff == '\0')
 			continue;
-		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN, "Schema of %s, as dumped (-) and as restored (+):", json_opt_str(db, "name", "a database"));
+		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN,
+		    "Schema of %s, as dumped (-) and as restored (+):", json_opt_str(db, "name", "a database"));
 		doc_verbatim(d, diff);
 	}
 	doc_table(d, tables_objects(f, MAX_OBJECTS));
@@ -286,7 +311,7 @@ say_items(struct doc *d, const json_t *list, enum tone tone)
 
 	json_array_foreach(list, i, text)
 		if (i < MAX_ITEMS)
-			doc_say(d, DOC_ITEM, tone, "%s", or(json_string_value(text), "(not a text)"));
+			doc_say(d, DOC_ITEM, tone, "%s", either(json_string_value(text), "(not a text)"));
 	if (json_array_size(list) > MAX_ITEMS)
 		doc_say(d, DOC_ITEM, TONE_MUTED, "and %s more", COUNT((int64_t)json_array_size(list) - MAX_ITEMS));
 }
@@ -322,7 +347,8 @@ content_key(const struct facts *f)
 
 	if (holder == NULL)
 		return doc_format("Whose key opened the backup is not recorded.");
-	return doc_format("The backup was opened with the key of %s, on %s.", holder, json_opt_str(f->drill, "host", "an unnamed host"));
+	return doc_format(
+	    "The backup was opened with the key of %s, on %s.", holder, json_opt_str(f->drill, "host", "an unnamed host"));
 }
 
 static void
@@ -360,10 +386,12 @@ char *
 content_signature(const struct facts *f)
 {
 	if (f->signature == NULL)
-		return doc_format("This copy carries no signature; the signed one lies in the repository, where \"holdfast report\" reads and checks it.");
+		return doc_format("This copy carries no signature; the signed one lies in the repository, where \"holdfast "
+				  "report\" reads and checks it.");
 	return doc_format("Report %s was %s with the key %s%s", json_opt_str(f->signature, "report_id", "without an id"),
 	    f->forged ? "not signed" : "signed", json_opt_str(f->signature, "signer", "(not recorded)"),
-	    f->forged ? ": the signature that it carries is NOT VALID." : "; the signature was checked when this copy was made, and is valid.");
+	    f->forged ? ": the signature that it carries is NOT VALID." :
+			"; the signature was checked when this copy was made, and is valid.");
 }
 
 static void
@@ -373,9 +401,12 @@ say_standards(struct doc *d, const struct facts *f)
 	const char *found = f->drill == NULL ? "no test has been made yet" :
 	    good ? "the test was made and met its aim" : "the test was made and did not meet its aim; what was found is above";
 
-	doc_say(d, DOC_ITEM, TONE_PLAIN, "ISO/IEC 27001:2022 A.8.13 (backup copies are maintained and regularly tested): %s.", found);
-	doc_say(d, DOC_ITEM, TONE_PLAIN, "SOC 2 A1.2 (data backup processes) and A1.3 (recovery procedures are tested): %s; "
-	    "%s %s and %s %s on record.", found, COUNT((int64_t)json_array_size(f->backups)), PLURAL(json_array_size(f->backups), "backup", "backups"),
+	doc_say(
+	    d, DOC_ITEM, TONE_PLAIN, "ISO/IEC 27001:2022 A.8.13 (backup copies are maintained and regularly tested): %s.", found);
+	doc_say(d, DOC_ITEM, TONE_PLAIN,
+	    "SOC 2 A1.2 (data backup processes) and A1.3 (recovery procedures are tested): %s; "
+	    "%s %s and %s %s on record.",
+	    found, COUNT((int64_t)json_array_size(f->backups)), PLURAL(json_array_size(f->backups), "backup", "backups"),
 	    COUNT((int64_t)json_array_size(f->history)), PLURAL(json_array_size(f->history), "drill", "drills"));
 }
 

@@ -128,7 +128,8 @@ still_proven(const json_t *summary)
 {
 	enum verdict last = facts_verdict(json_opt_str(summary, "last_verdict", NULL));
 
-	return last == VERDICT_PROVEN || (json_opt_str(summary, "proven", NULL) != NULL && last != VERDICT_DIFFERS && last != VERDICT_FAILED);
+	return last == VERDICT_PROVEN ||
+	    (json_opt_str(summary, "proven", NULL) != NULL && last != VERDICT_DIFFERS && last != VERDICT_FAILED);
 }
 
 /* Never by place in the list alone (R22): a summary without a time is passed over. */
@@ -185,9 +186,21 @@ facts_read(struct facts *f, const json_t *outcome)
 	    json_is_array(json_object_get(outcome, "backups"));
 
 	*f = (struct facts){
-		.outcome = outcome, .drill = is_report ? drill : outcome, .rto_ms = -1, .snapshot_us = -1, .finished_us = -1,
-		.entries = -1, .equal = -1, .rows = -1, .bytes = -1, .newest_us = -1, .proven_us = -1, .gap_ms = -1, .rto_worst_ms = -1,
-		.newest_id = "", .proven_id = "",
+		.outcome = outcome,
+		.drill = is_report ? drill : outcome,
+		.rto_ms = -1,
+		.snapshot_us = -1,
+		.finished_us = -1,
+		.entries = -1,
+		.equal = -1,
+		.rows = -1,
+		.bytes = -1,
+		.newest_us = -1,
+		.proven_us = -1,
+		.gap_ms = -1,
+		.rto_worst_ms = -1,
+		.newest_id = "",
+		.proven_id = "",
 	};
 	if (!json_is_object(f->drill))
 		f->drill = NULL;

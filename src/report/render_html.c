@@ -183,7 +183,8 @@ report_html(const json_t *outcome)
 	for (size_t i = 0; i < d.used; i++)
 		block(&h, &d.blocks[i], &f, outside);
 	html_close_to(&h, outside);
-	html_leaf(&h, "footer", "Written by holdfast " HOLDFAST_VERSION ". This page needs nothing from the network and runs no script.", NULL);
+	html_leaf(&h, "footer",
+	    "Written by holdfast " HOLDFAST_VERSION ". This page needs nothing from the network and runs no script.", NULL);
 	html_close_to(&h, 0);
 	doc_free(&d);
 	return buf_take(&h.out);

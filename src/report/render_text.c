@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/width.h"
 #include "report/clean.h"
 #include "report/content.h"
 #include "report/say.h"
@@ -23,7 +24,11 @@ static const char *
 code(const struct page *p, enum tone tone)
 {
 	static const char *const codes[] = {
-		[TONE_PLAIN] = "", [TONE_GOOD] = "\033[32m", [TONE_BAD] = "\033[31m", [TONE_WARN] = "\033[33m", [TONE_MUTED] = "\033[2m",
+		[TONE_PLAIN] = "",
+		[TONE_GOOD] = "\033[32m",
+		[TONE_BAD] = "\033[31m",
+		[TONE_WARN] = "\033[33m",
+		[TONE_MUTED] = "\033[2m",
 	};
 
 	return p->colour ? codes[tone] : "";
@@ -55,19 +60,20 @@ end_line(struct page *p)
 static void
 field(struct page *p, enum tone tone, const char *text, size_t columns, bool right)
 {
-	struct buf cut = BUF_INIT;
+	struct buf plain = BUF_INIT, cut = BUF_INIT;
 	size_t used;
 
-	clean_fit(&cut, text, columns);
-	buf_add(&cut, "", 0);
-	used = clean_width((const char *)cut.data);
+	clean_without_isolates(&plain, text);
+	buf_add(&plain, "", 0);
+	used = width_add(&cut, (const char *)plain.data, columns);
 	if (right)
 		spaces(p, columns - used);
 	buf_addstr(&p->out, code(p, tone));
-	buf_addstr(&p->out, (const char *)cut.data);
+	buf_add(&p->out, cut.data, cut.bytes);
 	buf_addstr(&p->out, end(p, tone));
 	if (!right)
 		spaces(p, columns - used);
+	buf_free(&plain);
 	buf_free(&cut);
 }
 
@@ -80,7 +86,7 @@ next_line(const char **text, size_t columns)
 	while (*p != '\0') {
 		const char *word_end = p + strcspn(p, " ");
 		char *taken = mem_strndup(start, (size_t)(word_end - start));
-		bool fits = clean_width(taken) <= columns;
+		bool fits = width_of(taken) <= columns;
 
 		free(taken);
 		if (!fits && best != NULL)
@@ -128,7 +134,11 @@ static void
 box(struct page *p, const struct doc *d, const struct facts *f)
 {
 	static const char *const signs[] = {
-		[VERDICT_NO_DRILL] = "–", [VERDICT_PROVEN] = "✔", [VERDICT_DIFFERS] = "≠", [VERDICT_FAILED] = "✘", [VERDICT_UNVERIFIABLE] = "?",
+		[VERDICT_NO_DRILL] = "–",
+		[VERDICT_PROVEN] = "✔",
+		[VERDICT_DIFFERS] = "≠",
+		[VERDICT_FAILED] = "✘",
+		[VERDICT_UNVERIFIABLE] = "?",
 	};
 	char *sentence = content_sentence(f), *head = mem_printf("%s %s", f->forged ? "✘" : signs[f->verdict], d->headline);
 
@@ -157,7 +167,7 @@ labelled(struct page *p, const char *label, enum tone tone, char *text)
 
 		buf_addstr(&p->out, "  ");
 		field(p, TONE_MUTED, first ? label : "", LABEL - 2, false);
-		field(p, tone, part, clean_width(part) < p->width - LABEL ? clean_width(part) : p->width - LABEL, false);
+		field(p, tone, part, width_of(part) < p->width - LABEL ? width_of(part) : p->width - LABEL, false);
 		buf_addc(&p->out, '\n');
 		free(part);
 	}
@@ -201,8 +211,8 @@ cage(struct page *p, const struct facts *f)
 	missing = json_array_size(open);
 	names = listing(open);
 	if (n > 0)
-		labelled(p, "Cage", missing > 0 ? TONE_WARN : TONE_PLAIN, mem_printf("%zu of %zu measures enforced%s%s", n - missing, n,
-		    missing > 0 ? "; not: " : "", names));
+		labelled(p, "Cage", missing > 0 ? TONE_WARN : TONE_PLAIN,
+		    mem_printf("%zu of %zu measures enforced%s%s", n - missing, n, missing > 0 ? "; not: " : "", names));
 	free(names);
 	json_decref(open);
 }
@@ -288,10 +298,10 @@ widths(size_t width[], const struct table *t, size_t room)
 	size_t all = 0;
 
 	for (size_t c = 0; c < t->columns; c++) {
-		width[c] = clean_width(t->column[c].title);
+		width[c] = width_of(t->column[c].title);
 		for (size_t r = 0; r < table_rows(t); r++)
-			if (clean_width(table_at(t, r, c)->text) > width[c])
-				width[c] = clean_width(table_at(t, r, c)->text);
+			if (width_of(table_at(t, r, c)->text) > width[c])
+				width[c] = width_of(table_at(t, r, c)->text);
 		all += width[c] + 2;
 	}
 	while (all > room) {
@@ -321,7 +331,8 @@ table(struct page *p, struct table *t)
 			for (size_t c = 0; c < t->columns; c++) {
 				const struct cell head = { .tone = TONE_MUTED }, *cell = r == 0 ? &head : table_at(t, r - 1, c);
 
-				field(p, cell->tone, r == 0 ? t->column[c].title : cell->text, width[c], t->column[c].kind == COLUMN_NUMBER);
+				field(p, cell->tone, r == 0 ? t->column[c].title : cell->text, width[c],
+				    t->column[c].kind == COLUMN_NUMBER);
 				buf_addstr(&p->out, "  ");
 			}
 			end_line(p);
@@ -335,7 +346,8 @@ table(struct page *p, struct table *t)
 char *
 report_text(const json_t *outcome, bool colour, unsigned width)
 {
-	struct page p = { .out = BUF_INIT, .width = width == 0 ? 80 : width < 48 ? 48 : width > 132 ? 132 : width, .colour = colour };
+	unsigned columns = width == 0 ? 80 : width < 48 ? 48 : width > 132 ? 132 : width;
+	struct page p = { .out = BUF_INIT, .width = columns, .colour = colour };
 	struct doc d = { 0 };
 	struct facts f;
 

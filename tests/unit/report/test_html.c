@@ -13,7 +13,8 @@ static xmlDocPtr
 page_of(const json_t *outcome)
 {
 	char *html = report_html(outcome);
-	xmlDocPtr doc = xmlReadMemory(html, (int)strlen(html), "report.html", "UTF-8", XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+	xmlDocPtr doc = xmlReadMemory(
+	    html, (int)strlen(html), "report.html", "UTF-8", XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
 
 	if (doc == NULL)
 		fail_msg("the page is not well-formed: %s", xmlGetLastError() == NULL ? "?" : xmlGetLastError()->message);
@@ -75,7 +76,10 @@ static void
 each_verdict_is_the_one_headline_of_its_page(void **state)
 {
 	static const char *const words[][2] = {
-		{ "'proven'", "Proven" }, { "'differs'", "Differs" }, { "'failed'", "Failed" }, { "'not verifiable here'", "Not verifiable here" },
+		{ "'proven'", "Proven" },
+		{ "'differs'", "Differs" },
+		{ "'failed'", "Failed" },
+		{ "'not verifiable here'", "Not verifiable here" },
 	};
 	json_t *r = outcome_report();
 
@@ -149,7 +153,8 @@ a_page_needs_nothing_from_outside_and_runs_nothing(void **state)
 	(void)state;
 	assert_count(doc, ELEMENT("script"), 0);
 	assert_count(doc, "//@src | //@href | //@*[starts-with(local-name(), 'on')]", 0);
-	assert_count(doc, "//*[local-name()='meta'][@http-equiv='Content-Security-Policy'][starts-with(@content, \"default-src 'none'\")]", 1);
+	assert_count(doc,
+	    "//*[local-name()='meta'][@http-equiv='Content-Security-Policy'][starts-with(@content, \"default-src 'none'\")]", 1);
 	assert_null(strstr(html, "url("));
 	assert_null(strstr(html, "@import"));
 	free(html);
@@ -166,7 +171,10 @@ charts_and_tables_can_be_followed_without_seeing_them(void **state)
 	(void)state;
 	assert_true(count(doc, "//*[local-name()='svg'][@role='img']") >= 8);
 	assert_count(doc, "//*[local-name()='svg'][@role='img'][not(*[local-name()='title'] and *[local-name()='desc'])]", 0);
-	assert_count(doc, "//*[local-name()='svg'][@role='img'][@aria-labelledby != concat(*[local-name()='title']/@id, ' ', *[local-name()='desc']/@id)]", 0);
+	assert_count(doc,
+	    "//*[local-name()='svg'][@role='img'][@aria-labelledby != concat(*[local-name()='title']/@id, ' ', "
+	    "*[local-name()='desc']/@id)]",
+	    0);
 	assert_count(doc, "//*[local-name()='svg'][not(@role='img') and not(@aria-hidden='true')]", 0);
 	assert_count(doc, "//*[local-name()='th'][not(@scope)]", 0);
 	assert_count(doc, "//*[local-name()='table'][not(*[local-name()='caption'])]", 0);
@@ -213,7 +221,8 @@ the_page_reads_the_same_as_html(void **state)
 	json_t *r = outcome_report();
 	char *html = report_html(r);
 	xmlDocPtr as_xml = page_of(r);
-	htmlDocPtr as_html = htmlReadMemory(html, (int)strlen(html), "report.html", "UTF-8", HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET);
+	htmlDocPtr as_html = htmlReadMemory(
+	    html, (int)strlen(html), "report.html", "UTF-8", HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET);
 
 	(void)state;
 	assert_non_null(as_html);
@@ -237,7 +246,8 @@ render_all(const json_t *outcome)
 static void
 replace_each(json_t *root, json_t *object)
 {
-	static const char *const values[] = { "null", "true", "-1", "9223372036854775807", "1.5", "''", "[]", "{}", "[null,1,'x',[],{}]" };
+	static const char *const values[] = { "null", "true", "-1", "9223372036854775807", "1.5", "''", "[]", "{}",
+		"[null,1,'x',[],{}]" };
 	const char *key;
 	json_t *member;
 	void *next;
@@ -257,7 +267,8 @@ replace_each(json_t *root, json_t *object)
 static void
 a_member_that_is_missing_or_of_another_type_spoils_no_report(void **state)
 {
-	static const char *const wholes[] = { "{}", "[]", "{'drill':null}", "{'drill':[]}", "{'command':'drill'}", "{'backups':[{}],'history':[{}]}" };
+	static const char *const wholes[] = { "{}", "[]", "{'drill':null}", "{'drill':[]}", "{'command':'drill'}",
+		"{'backups':[{}],'history':[{}]}" };
 	json_t *r = outcome_report();
 
 	(void)state;
@@ -293,7 +304,8 @@ a_thousand_backups_and_ten_thousand_differences_stay_readable(void **state)
 	json_put(r, "backups", many("{'id':'aaaa1111','time':'2026-11-23T02:00:00Z','bytes':7,'last_verdict':'failed'}", 1000));
 	json_put(r, "history", many("{'time':'2026-11-23T02:00:00Z','verdict':'failed','rto_ms':7}", 1000));
 	outcome_set(outcome_drill_of(r), "verdict", "'differs'");
-	json_put(outcome_drill_of(r), "differences", many("{'database':'d','entry':'e','what':'rows','source_rows':2,'restored_rows':1}", 10000));
+	json_put(outcome_drill_of(r), "differences",
+	    many("{'database':'d','entry':'e','what':'rows','source_rows':2,'restored_rows':1}", 10000));
 	json_put(outcome_drill_of(r), "not_covered", many("'this'", 10000));
 	assert_page_says(r, "and 9,950 more");
 	assert_page_says(r, "newest 90 of 1,000");

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "base/width.h"
 #include "outcome.h"
 #include "report/clean.h"
 #include "report/facts.h"
@@ -23,7 +24,8 @@ control_characters_become_pictures_of_themselves(void **state)
 	(void)state;
 	assert_clean("a\x1b[2J\n\x7f", 99, "a␛[2J␊␡");
 	assert_clean("\xc2\x9b" "31m", 99, "\xef\xbf\xbd" "31m");
-	assert_clean("\xff\xc0\xaf\xed\xa0\x80z", 99, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
+	assert_clean(
+	    "\xff\xc0\xaf\xed\xa0\x80z", 99, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
 	assert_clean("a\xe2\x80\xae" "b\xe2\x80\x8b", 99, "a‹U+202E›b‹U+200B›");
 }
 
@@ -42,19 +44,6 @@ a_long_name_keeps_its_beginning_and_its_end(void **state)
 	(void)state;
 	assert_clean("0123456789abcdef", 9, "012345…def");
 	assert_clean("012345678", 9, "012345678");
-}
-
-static void
-a_wide_character_takes_two_columns(void **state)
-{
-	struct buf b = BUF_INIT;
-
-	(void)state;
-	assert_int_equal(clean_width("表a🐈"), 5);
-	clean_fit(&b, "表表表", 4);
-	buf_add(&b, "", 0);
-	assert_string_equal((char *)b.data, "表…");
-	buf_free(&b);
 }
 
 static void
@@ -118,7 +107,8 @@ a_forged_report_proves_nothing_about_its_backup(void **state)
 static void
 the_newest_backup_is_the_newest_by_time(void **state)
 {
-	json_t *r = outcome_parse("{'backups':[{'id':'b','time':'2026-11-02T00:00:00Z'},{'id':'a','time':'2026-11-01T00:00:00Z'},{'id':'c'}]}");
+	json_t *r = outcome_parse(
+	    "{'backups':[{'id':'b','time':'2026-11-02T00:00:00Z'},{'id':'a','time':'2026-11-01T00:00:00Z'},{'id':'c'}]}");
 	struct facts f;
 
 	(void)state;
@@ -228,7 +218,7 @@ columns(const char *line, size_t length, bool colour)
 		buf_addc(&plain, line[i]);
 	}
 	buf_add(&plain, "", 0);
-	n = clean_width((char *)plain.data);
+	n = width_of((char *)plain.data);
 	buf_free(&plain);
 	return n;
 }
@@ -257,7 +247,8 @@ a_terminal_gets_no_control_character_and_no_line_that_is_too_long(void **state)
 	json_t *r = outcome_report(), *h = outcome_report();
 
 	(void)state;
-	outcome_set(outcome_drill_of(h), "differences", "[{'database':'d','entry':'e','what':'rows','source_rows':1,'restored_rows':0}]");
+	outcome_set(
+	    outcome_drill_of(h), "differences", "[{'database':'d','entry':'e','what':'rows','source_rows':1,'restored_rows':0}]");
 	outcome_rename(h, HOSTILE_NAME);
 	for (size_t i = 0; i < 4; i++) {
 		assert_fits(r, false, widths[i]);
@@ -304,7 +295,6 @@ main(void)
 		cmocka_unit_test(control_characters_become_pictures_of_themselves),
 		cmocka_unit_test(names_of_any_script_stay_as_they_are),
 		cmocka_unit_test(a_long_name_keeps_its_beginning_and_its_end),
-		cmocka_unit_test(a_wide_character_takes_two_columns),
 		cmocka_unit_test(numbers_are_said_as_people_read_them),
 		cmocka_unit_test(the_loss_is_counted_from_the_newest_proven_backup_and_not_from_the_newest),
 		cmocka_unit_test(a_forged_report_proves_nothing_about_its_backup),
