@@ -58,7 +58,7 @@ add_error(json_t *outcome, const struct err *e, const struct conf *conf)
 static int
 print_outcome(const struct run *r, const json_t *outcome, struct err *e)
 {
-	struct table_look look = {
+	struct grid_look look = {
 		.colour = isatty(STDOUT_FILENO) && (getenv("NO_COLOR") == NULL || getenv("NO_COLOR")[0] == '\0') &&
 			(getenv("TERM") == NULL || strcmp(getenv("TERM"), "dumb") != 0),
 		.columns = width_terminal(STDOUT_FILENO, 120),

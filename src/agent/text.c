@@ -10,26 +10,26 @@
 #include "report/render.h"
 
 void
-text_size(struct table *t, const json_t *object, const char *key)
+text_size(struct grid *t, const json_t *object, const char *key)
 {
 	char human[32];
 	int64_t v = json_opt_int(object, key, -1);
 
-	table_cell(t, TABLE_PLAIN, v < 0 ? "" : bytes_human(human, (uint64_t)v));
+	grid_cell(t, GRID_PLAIN, v < 0 ? "" : bytes_human(human, (uint64_t)v));
 }
 
 void
-text_duration(struct table *t, const json_t *object, const char *key)
+text_duration(struct grid *t, const json_t *object, const char *key)
 {
 	char human[32];
 	int64_t v = json_opt_int(object, key, -1);
 
-	table_cell(t, TABLE_PLAIN, v < 0 ? "" : clock_human(human, v));
+	grid_cell(t, GRID_PLAIN, v < 0 ? "" : clock_human(human, v));
 }
 
 /* 1,234,567 */
 void
-text_number(struct table *t, const json_t *object, const char *key)
+text_number(struct grid *t, const json_t *object, const char *key)
 {
 	char digits[24], grouped[32];
 	int64_t v = json_opt_int(object, key, -1);
@@ -43,11 +43,11 @@ text_number(struct table *t, const json_t *object, const char *key)
 		grouped[to++] = digits[i];
 	}
 	grouped[to] = '\0';
-	table_cell(t, TABLE_PLAIN, v < 0 ? "" : grouped);
+	grid_cell(t, GRID_PLAIN, v < 0 ? "" : grouped);
 }
 
 void
-text_time(struct table *t, const json_t *object, const char *key)
+text_time(struct grid *t, const json_t *object, const char *key)
 {
 	char text[17];
 	const char *time = json_opt_str(object, key, "");
@@ -55,21 +55,21 @@ text_time(struct table *t, const json_t *object, const char *key)
 	snprintf(text, sizeof(text), "%s", time);
 	if (strlen(text) > 10)
 		text[10] = ' ';
-	table_cell(t, TABLE_PLAIN, text);
+	grid_cell(t, GRID_PLAIN, text);
 }
 
-/* A line of facts, "name  value", for whoever set them apart by table_new(look, "|"). */
+/* A line of facts, "name  value", for whoever set them apart by grid_new(look, "|"). */
 static void
-fact(struct table *t, const char *name, const char *value)
+fact(struct grid *t, const char *name, const char *value)
 {
 	if (value == NULL || value[0] == '\0')
 		return;
-	table_cell(t, TABLE_DIM, name);
-	table_cell(t, TABLE_PLAIN, value);
+	grid_cell(t, GRID_DIM, name);
+	grid_cell(t, GRID_PLAIN, value);
 }
 
 static void
-fact_joined(struct table *t, const char *name, const json_t *array)
+fact_joined(struct grid *t, const char *name, const json_t *array)
 {
 	struct buf all = BUF_INIT;
 	json_t *one;
@@ -83,7 +83,7 @@ fact_joined(struct table *t, const char *name, const json_t *array)
 }
 
 static void
-fact_sizes(struct table *t, const json_t *b)
+fact_sizes(struct grid *t, const json_t *b)
 {
 	char all[32], fresh[32], stored[32], line[128];
 
@@ -95,9 +95,9 @@ fact_sizes(struct table *t, const json_t *b)
 }
 
 static void
-facts_of_backup(struct buf *to, const json_t *b, const struct table_look *look)
+facts_of_backup(struct buf *to, const json_t *b, const struct grid_look *look)
 {
-	struct table *t = table_new(look, "|");
+	struct grid *t = grid_new(look, "|");
 	char human[32], line[64];
 
 	fact(t, "backup", json_opt_str(b, "id", NULL));
@@ -117,40 +117,40 @@ facts_of_backup(struct buf *to, const json_t *b, const struct table_look *look)
 		fact(t, "hold", "kept until it is released");
 	fact(t, "proven", json_opt_str(b, "proven", json_opt_str(b, "last_verdict", "not yet: holdfast drill")));
 	if (json_opt_str(b, "suspect", NULL) != NULL) {
-		table_cell(t, TABLE_YELLOW, "suspect");
-		table_cell(t, TABLE_YELLOW, json_opt_str(b, "suspect", ""));
+		grid_cell(t, GRID_YELLOW, "suspect");
+		grid_cell(t, GRID_YELLOW, json_opt_str(b, "suspect", ""));
 	}
-	table_end(t, to);
+	grid_end(t, to);
 }
 
 static void
-add_phases(struct buf *to, const json_t *phases, const struct table_look *look)
+add_phases(struct buf *to, const json_t *phases, const struct grid_look *look)
 {
-	struct table *t = table_new(look, "PHASE|>TIME|>SIZE");
+	struct grid *t = grid_new(look, "PHASE|>TIME|>SIZE");
 	json_t *p;
 	size_t i;
 
 	json_array_foreach(phases, i, p) {
-		table_cell(t, TABLE_PLAIN, json_opt_str(p, "name", "?"));
+		grid_cell(t, GRID_PLAIN, json_opt_str(p, "name", "?"));
 		text_duration(t, p, "ms");
 		text_size(t, p, "bytes");
 	}
-	if (!table_is_empty(t))
+	if (!grid_is_empty(t))
 		buf_addc(to, '\n');
-	table_end(t, to);
+	grid_end(t, to);
 }
 
 static void
-text_backup(struct buf *to, const json_t *o, const struct table_look *look)
+text_backup(struct buf *to, const json_t *o, const struct grid_look *look)
 {
 	facts_of_backup(to, json_object_get(o, "backup"), look);
 	add_phases(to, json_object_get(o, "phases"), look);
 }
 
 static void
-text_list(struct buf *to, const json_t *o, const struct table_look *look)
+text_list(struct buf *to, const json_t *o, const struct grid_look *look)
 {
-	struct table *t = table_new(look, "BACKUP|TIME (UTC)|>SIZE|>STORED|>TOOK|PROVEN (UTC)|DATABASES, NOTES");
+	struct grid *t = grid_new(look, "BACKUP|TIME (UTC)|>SIZE|>STORED|>TOOK|PROVEN (UTC)|DATABASES, NOTES");
 	const json_t *repository = json_object_get(o, "repository");
 	char id[13], human[32];
 	json_t *b, *d;
@@ -161,7 +161,7 @@ text_list(struct buf *to, const json_t *o, const struct table_look *look)
 		const char *verdict = json_opt_str(b, "last_verdict", NULL);
 
 		snprintf(id, sizeof(id), "%s", json_opt_str(b, "id", "?"));
-		table_cell(t, TABLE_PLAIN, id);
+		grid_cell(t, GRID_PLAIN, id);
 		text_time(t, b, "time");
 		text_size(t, b, "bytes");
 		text_size(t, b, "stored_bytes");
@@ -169,7 +169,7 @@ text_list(struct buf *to, const json_t *o, const struct table_look *look)
 		if (json_opt_str(b, "proven", NULL) != NULL)
 			text_time(t, b, "proven");
 		else
-			table_cell(t, verdict != NULL ? TABLE_RED : TABLE_DIM, verdict != NULL ? verdict : "not yet");
+			grid_cell(t, verdict != NULL ? GRID_RED : GRID_DIM, verdict != NULL ? verdict : "not yet");
 		json_array_foreach(json_object_get(b, "databases"), j, d)
 			buf_addf(&notes, "%s%s", j > 0 ? ", " : "", json_string_value(d) != NULL ? json_string_value(d) : "?");
 		if (json_is_true(json_object_get(b, "hold")))
@@ -179,12 +179,12 @@ text_list(struct buf *to, const json_t *o, const struct table_look *look)
 		if (json_opt_str(b, "label", NULL) != NULL)
 			buf_addf(&notes, ", \"%s\"", json_opt_str(b, "label", ""));
 		buf_add(&notes, NULL, 0);
-		table_cell(t, json_opt_str(b, "suspect", NULL) != NULL ? TABLE_YELLOW : TABLE_PLAIN, (char *)notes.data);
+		grid_cell(t, json_opt_str(b, "suspect", NULL) != NULL ? GRID_YELLOW : GRID_PLAIN, (char *)notes.data);
 		buf_free(&notes);
 	}
-	if (table_is_empty(t))
+	if (grid_is_empty(t))
 		buf_addstr(to, "no backups\n");
-	table_end(t, to);
+	grid_end(t, to);
 	if (json_opt_int(repository, "stored_bytes", -1) >= 0) {
 		buf_addstr(to, "\nrepository ");
 		width_add(to, json_opt_str(repository, "label", json_opt_str(repository, "id", "")), 200);
@@ -194,57 +194,57 @@ text_list(struct buf *to, const json_t *o, const struct table_look *look)
 }
 
 static void
-add_changes(struct buf *to, const json_t *changes, const struct table_look *look)
+add_changes(struct buf *to, const json_t *changes, const struct grid_look *look)
 {
-	struct table *t = table_new(look, "CHANGE|>ROWS BEFORE|>ROWS AFTER|NAME");
+	struct grid *t = grid_new(look, "CHANGE|>ROWS BEFORE|>ROWS AFTER|NAME");
 	json_t *c;
 	size_t i;
 
 	json_array_foreach(changes, i, c) {
 		const char *change = json_opt_str(c, "change", "?");
 
-		table_cell(t, strcmp(change, "removed") == 0 ? TABLE_RED : strcmp(change, "added") == 0 ? TABLE_GREEN : TABLE_PLAIN, change);
+		grid_cell(t, strcmp(change, "removed") == 0 ? GRID_RED : strcmp(change, "added") == 0 ? GRID_GREEN : GRID_PLAIN, change);
 		text_number(t, c, "rows_before");
 		text_number(t, c, "rows_after");
-		table_cell(t, TABLE_PLAIN, json_opt_str(c, "name", "?"));
+		grid_cell(t, GRID_PLAIN, json_opt_str(c, "name", "?"));
 	}
-	buf_addstr(to, table_is_empty(t) ? "\nnothing changed between the two\n" : "\n");
-	table_end(t, to);
+	buf_addstr(to, grid_is_empty(t) ? "\nnothing changed between the two\n" : "\n");
+	grid_end(t, to);
 }
 
 static void
-text_show(struct buf *to, const json_t *o, const struct table_look *look)
+text_show(struct buf *to, const json_t *o, const struct grid_look *look)
 {
-	struct table *streams = table_new(look, "STREAM|KIND|DATABASE|>SIZE"), *entries = table_new(look, "TYPE|>ROWS|>SIZE|DATABASE|NAME");
+	struct grid *streams = grid_new(look, "STREAM|KIND|DATABASE|>SIZE"), *entries = grid_new(look, "TYPE|>ROWS|>SIZE|DATABASE|NAME");
 	json_t *x;
 	size_t i;
 
 	facts_of_backup(to, json_object_get(o, "backup"), look);
 	json_array_foreach(json_object_get(o, "streams"), i, x) {
-		table_cell(streams, TABLE_PLAIN, json_opt_str(x, "name", "?"));
-		table_cell(streams, TABLE_PLAIN, json_opt_str(x, "kind", ""));
-		table_cell(streams, TABLE_PLAIN, json_opt_str(x, "database", ""));
+		grid_cell(streams, GRID_PLAIN, json_opt_str(x, "name", "?"));
+		grid_cell(streams, GRID_PLAIN, json_opt_str(x, "kind", ""));
+		grid_cell(streams, GRID_PLAIN, json_opt_str(x, "database", ""));
 		text_size(streams, x, "bytes");
 	}
 	buf_addc(to, '\n');
-	table_end(streams, to);
+	grid_end(streams, to);
 	json_array_foreach(json_object_get(o, "entries"), i, x) {
-		table_cell(entries, TABLE_PLAIN, json_opt_str(x, "type", ""));
+		grid_cell(entries, GRID_PLAIN, json_opt_str(x, "type", ""));
 		text_number(entries, x, "rows");
 		text_size(entries, x, "bytes");
-		table_cell(entries, TABLE_PLAIN, json_opt_str(x, "database", ""));
-		table_cell(entries, TABLE_PLAIN, json_opt_str(x, "name", "?"));
+		grid_cell(entries, GRID_PLAIN, json_opt_str(x, "database", ""));
+		grid_cell(entries, GRID_PLAIN, json_opt_str(x, "name", "?"));
 	}
 	buf_addc(to, '\n');
-	table_end(entries, to);
+	grid_end(entries, to);
 	if (json_is_array(json_object_get(o, "changes")))
 		add_changes(to, json_object_get(o, "changes"), look);
 }
 
 static void
-text_restore(struct buf *to, const json_t *o, const struct table_look *look)
+text_restore(struct buf *to, const json_t *o, const struct grid_look *look)
 {
-	struct table *t = table_new(look, "|");
+	struct grid *t = grid_new(look, "|");
 	char human[32];
 
 	fact(t, "restored", json_opt_str(o, "database", NULL));
@@ -256,12 +256,12 @@ text_restore(struct buf *to, const json_t *o, const struct table_look *look)
 		fact(t, "size", bytes_human(human, (uint64_t)json_opt_int(o, "bytes", 0)));
 	if (json_opt_int(o, "duration_ms", -1) >= 0)
 		fact(t, "took", clock_human(human, json_opt_int(o, "duration_ms", 0)));
-	table_end(t, to);
+	grid_end(t, to);
 	add_phases(to, json_object_get(o, "phases"), look);
 }
 
 static void
-text_hold(struct buf *to, const json_t *o, const struct table_look *look)
+text_hold(struct buf *to, const json_t *o, const struct grid_look *look)
 {
 	const json_t *b = json_object_get(o, "backup");
 
@@ -272,7 +272,7 @@ text_hold(struct buf *to, const json_t *o, const struct table_look *look)
 }
 
 static void
-text_report(struct buf *to, const json_t *o, const struct table_look *look)
+text_report(struct buf *to, const json_t *o, const struct grid_look *look)
 {
 	char *text = report_text(o, look->colour, (unsigned)look->columns);
 
@@ -281,11 +281,11 @@ text_report(struct buf *to, const json_t *o, const struct table_look *look)
 }
 
 char *
-text_render(const char *command, const json_t *outcome, const struct table_look *look)
+text_render(const char *command, const json_t *outcome, const struct grid_look *look)
 {
 	static const struct {
 		const char *command;
-		void (*render)(struct buf *to, const json_t *o, const struct table_look *look);
+		void (*render)(struct buf *to, const json_t *o, const struct grid_look *look);
 	} renderers[] = {
 		{ "init", text_keys }, { "keys", text_keys }, { "backup", text_backup }, { "list", text_list }, { "show", text_show },
 		{ "hold", text_hold }, { "restore", text_restore }, { "drill", text_report }, { "report", text_report },

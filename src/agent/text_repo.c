@@ -6,9 +6,9 @@
 #include "base/width.h"
 
 void
-text_keys(struct buf *to, const json_t *o, const struct table_look *look)
+text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
 {
-	struct table *t = table_new(look, "HOLDER|NAME|KIND|ROLE|>EPOCH|CREATED (UTC)|");
+	struct grid *t = grid_new(look, "HOLDER|NAME|KIND|ROLE|>EPOCH|CREATED (UTC)|");
 	json_t *x;
 	size_t i;
 	char id[13];
@@ -32,23 +32,23 @@ text_keys(struct buf *to, const json_t *o, const struct table_look *look)
 		bool superseded = json_is_true(json_object_get(x, "superseded")) || json_is_string(json_object_get(x, "superseded"));
 
 		snprintf(id, sizeof(id), "%s", json_opt_str(x, "id", "?"));
-		table_cell(t, superseded ? TABLE_DIM : TABLE_PLAIN, id);
-		table_cell(t, superseded ? TABLE_DIM : TABLE_PLAIN, json_opt_str(x, "name", ""));
-		table_cell(t, TABLE_PLAIN, json_opt_str(x, "kind", ""));
-		table_cell(t, TABLE_PLAIN, json_opt_str(x, "role", ""));
+		grid_cell(t, superseded ? GRID_DIM : GRID_PLAIN, id);
+		grid_cell(t, superseded ? GRID_DIM : GRID_PLAIN, json_opt_str(x, "name", ""));
+		grid_cell(t, GRID_PLAIN, json_opt_str(x, "kind", ""));
+		grid_cell(t, GRID_PLAIN, json_opt_str(x, "role", ""));
 		text_number(t, x, "epoch");
 		text_time(t, x, "created");
-		table_cell(t, TABLE_DIM, superseded ? "superseded" : "");
+		grid_cell(t, GRID_DIM, superseded ? "superseded" : "");
 	}
-	if (!table_is_empty(t) && to->bytes > 0)
+	if (!grid_is_empty(t) && to->bytes > 0)
 		buf_addc(to, '\n');
-	table_end(t, to);
+	grid_end(t, to);
 }
 
 void
-text_verify(struct buf *to, const json_t *o, const struct table_look *look)
+text_verify(struct buf *to, const json_t *o, const struct grid_look *look)
 {
-	struct table *t = table_new(look, "OBJECT|WHAT|BACKUPS HIT");
+	struct grid *t = grid_new(look, "OBJECT|WHAT|BACKUPS HIT");
 	const json_t *problems = json_object_get(o, "problems");
 	char human[32], id[14];
 	json_t *p, *b;
@@ -57,19 +57,19 @@ text_verify(struct buf *to, const json_t *o, const struct table_look *look)
 	json_array_foreach(problems, i, p) {
 		struct buf hit = BUF_INIT;
 
-		table_cell(t, TABLE_RED, json_opt_str(p, "object", "?"));
-		table_cell(t, TABLE_PLAIN, json_opt_str(p, "what", ""));
+		grid_cell(t, GRID_RED, json_opt_str(p, "object", "?"));
+		grid_cell(t, GRID_PLAIN, json_opt_str(p, "what", ""));
 		json_array_foreach(json_object_get(p, "affects"), j, b) {
 			snprintf(id, sizeof(id), "%.12s", json_string_value(b) != NULL ? json_string_value(b) : "?");
 			buf_addf(&hit, "%s%s", j > 0 ? ", " : "", id);
 		}
 		buf_add(&hit, NULL, 0);
-		table_cell(t, TABLE_PLAIN, (char *)hit.data);
+		grid_cell(t, GRID_PLAIN, (char *)hit.data);
 		buf_free(&hit);
 	}
-	table_end(t, to);
+	grid_end(t, to);
 	if (json_array_size(problems) == 0)
-		table_paint(to, look, TABLE_GREEN, "all there");
+		grid_paint(to, look, GRID_GREEN, "all there");
 	else
 		buf_addf(to, "\n%zu problem%s", json_array_size(problems), json_array_size(problems) == 1 ? "" : "s");
 	buf_addf(to, ": %" PRId64 " backups, %" PRId64 " chunks in %" PRId64 " packs, %" PRId64 " objects; ", json_opt_int(o, "backups", 0),
@@ -83,9 +83,9 @@ text_verify(struct buf *to, const json_t *o, const struct table_look *look)
 }
 
 static void
-add_effective(struct buf *to, const json_t *effective, const struct table_look *look)
+add_effective(struct buf *to, const json_t *effective, const struct grid_look *look)
 {
-	struct table *t = table_new(look, "KEY|VALUE|FROM");
+	struct grid *t = grid_new(look, "KEY|VALUE|FROM");
 	json_t *x;
 	size_t i;
 
@@ -93,18 +93,18 @@ add_effective(struct buf *to, const json_t *effective, const struct table_look *
 		const char *value = json_opt_str(x, "value", NULL);
 		bool set = strcmp(json_opt_str(x, "from", "default"), "default") != 0;
 
-		table_cell(t, set ? TABLE_BOLD : TABLE_PLAIN, json_opt_str(x, "key", "?"));
-		table_cell(t, value == NULL ? TABLE_DIM : TABLE_PLAIN, value == NULL ? "(not set)" : value[0] == '\0' ? "(none)" : value);
-		table_cell(t, set ? TABLE_PLAIN : TABLE_DIM, json_opt_str(x, "where", json_opt_str(x, "from", "")));
+		grid_cell(t, set ? GRID_BOLD : GRID_PLAIN, json_opt_str(x, "key", "?"));
+		grid_cell(t, value == NULL ? GRID_DIM : GRID_PLAIN, value == NULL ? "(not set)" : value[0] == '\0' ? "(none)" : value);
+		grid_cell(t, set ? GRID_PLAIN : GRID_DIM, json_opt_str(x, "where", json_opt_str(x, "from", "")));
 	}
-	table_end(t, to);
+	grid_end(t, to);
 }
 
 void
-text_check(struct buf *to, const json_t *o, const struct table_look *look)
+text_check(struct buf *to, const json_t *o, const struct grid_look *look)
 {
-	static const struct { const char *state, *shown; enum table_colour colour; } states[] = {
-		{ "ok", "ok", TABLE_GREEN }, { "warning", "WARNING", TABLE_YELLOW }, { "error", "ERROR", TABLE_RED },
+	static const struct { const char *state, *shown; enum grid_colour colour; } states[] = {
+		{ "ok", "ok", GRID_GREEN }, { "warning", "WARNING", GRID_YELLOW }, { "error", "ERROR", GRID_RED },
 	};
 	const json_t *lines = json_object_get(o, "lines");
 	size_t area = 4, what = 4, i;
@@ -126,7 +126,7 @@ text_check(struct buf *to, const json_t *o, const struct table_look *look)
 
 		while (s < 2 && strcmp(states[s].state, json_opt_str(x, "state", "error")) != 0)
 			s++;
-		table_paint(to, look, states[s].colour, states[s].shown);
+		grid_paint(to, look, states[s].colour, states[s].shown);
 		buf_addf(to, "%*s", (int)(9 - strlen(states[s].shown)), "");
 		used = width_add(to, json_opt_str(x, "area", ""), area);
 		buf_addf(to, "%*s", (int)(area + 2 - used), "");
@@ -143,9 +143,9 @@ text_check(struct buf *to, const json_t *o, const struct table_look *look)
 }
 
 void
-text_expire(struct buf *to, const json_t *o, const struct table_look *look)
+text_expire(struct buf *to, const json_t *o, const struct grid_look *look)
 {
-	struct table *t = table_new(look, "BACKUP|TIME (UTC)|ACTION|WHY");
+	struct grid *t = grid_new(look, "BACKUP|TIME (UTC)|ACTION|WHY");
 	char human[32], id[13];
 	json_t *x, *w;
 	size_t i, j;
@@ -155,16 +155,16 @@ text_expire(struct buf *to, const json_t *o, const struct table_look *look)
 		struct buf why = BUF_INIT;
 
 		snprintf(id, sizeof(id), "%s", json_opt_str(x, "backup", "?"));
-		table_cell(t, TABLE_PLAIN, id);
+		grid_cell(t, GRID_PLAIN, id);
 		text_time(t, x, "time");
-		table_cell(t, goes ? TABLE_YELLOW : TABLE_PLAIN, json_opt_str(x, "action", "?"));
+		grid_cell(t, goes ? GRID_YELLOW : GRID_PLAIN, json_opt_str(x, "action", "?"));
 		json_array_foreach(json_object_get(x, "why"), j, w)
 			buf_addf(&why, "%s%s", j > 0 ? ", " : "", json_string_value(w) != NULL ? json_string_value(w) : "?");
 		buf_add(&why, NULL, 0);
-		table_cell(t, TABLE_PLAIN, (char *)why.data);
+		grid_cell(t, GRID_PLAIN, (char *)why.data);
 		buf_free(&why);
 	}
-	table_end(t, to);
+	grid_end(t, to);
 	if (json_opt_str(o, "frozen", NULL) != NULL) {
 		buf_addstr(to, "\nnothing is deleted: ");
 		width_add(to, json_opt_str(o, "frozen", ""), 1000);

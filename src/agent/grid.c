@@ -1,4 +1,4 @@
-#include "agent/table.h"
+#include "agent/grid.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -7,26 +7,26 @@
 #include "base/mem.h"
 #include "base/width.h"
 
-enum { TABLE_COLUMNS_MAX = 12, CELL_MAX = 60 };
+enum { GRID_COLUMNS_MAX = 12, CELL_MAX = 60 };
 
 struct cell {
 	char *text;
-	enum table_colour colour;
+	enum grid_colour colour;
 };
 
-struct table {
-	const struct table_look *look;
-	char *heads[TABLE_COLUMNS_MAX];
-	bool right[TABLE_COLUMNS_MAX], headed;
+struct grid {
+	const struct grid_look *look;
+	char *heads[GRID_COLUMNS_MAX];
+	bool right[GRID_COLUMNS_MAX], headed;
 	size_t columns;
 	struct cell *cells;
 	size_t count;
 };
 
-struct table *
-table_new(const struct table_look *look, const char *heads)
+struct grid *
+grid_new(const struct grid_look *look, const char *heads)
 {
-	struct table *t = mem_zero(1, sizeof(*t));
+	struct grid *t = mem_zero(1, sizeof(*t));
 
 	t->look = look;
 	for (;;) {
@@ -37,14 +37,14 @@ table_new(const struct table_look *look, const char *heads)
 		n = strcspn(heads, "|");
 		t->headed = t->headed || n > 0;
 		t->heads[t->columns++] = mem_strndup(heads, n);
-		if (heads[n] == '\0' || t->columns == TABLE_COLUMNS_MAX)
+		if (heads[n] == '\0' || t->columns == GRID_COLUMNS_MAX)
 			return t;
 		heads += n + 1;
 	}
 }
 
 void
-table_cell(struct table *t, enum table_colour colour, const char *text)
+grid_cell(struct grid *t, enum grid_colour colour, const char *text)
 {
 	if (t->count % 64 == 0)
 		t->cells = mem_grow(t->cells, t->count + 64, sizeof(*t->cells));
@@ -52,19 +52,19 @@ table_cell(struct table *t, enum table_colour colour, const char *text)
 }
 
 bool
-table_is_empty(const struct table *t)
+grid_is_empty(const struct grid *t)
 {
 	return t->count == 0;
 }
 
 void
-table_paint(struct buf *to, const struct table_look *look, enum table_colour colour, const char *text)
+grid_paint(struct buf *to, const struct grid_look *look, enum grid_colour colour, const char *text)
 {
 	static const char *const codes[] = {
-		[TABLE_PLAIN] = "", [TABLE_BOLD] = "\033[1m", [TABLE_GREEN] = "\033[32m", [TABLE_YELLOW] = "\033[33m",
-		[TABLE_RED] = "\033[31m", [TABLE_DIM] = "\033[2m",
+		[GRID_PLAIN] = "", [GRID_BOLD] = "\033[1m", [GRID_GREEN] = "\033[32m", [GRID_YELLOW] = "\033[33m",
+		[GRID_RED] = "\033[31m", [GRID_DIM] = "\033[2m",
 	};
-	bool paint = look->colour && colour != TABLE_PLAIN && text[0] != '\0';
+	bool paint = look->colour && colour != GRID_PLAIN && text[0] != '\0';
 
 	if (paint)
 		buf_addstr(to, codes[colour]);
@@ -81,7 +81,7 @@ pad(struct buf *to, size_t columns)
 }
 
 static void
-add_cell(const struct table *t, struct buf *to, size_t column, size_t width, enum table_colour colour, const char *text)
+add_cell(const struct grid *t, struct buf *to, size_t column, size_t width, enum grid_colour colour, const char *text)
 {
 	struct buf cut = BUF_INIT;
 	bool last = column + 1 == t->columns;
@@ -90,7 +90,7 @@ add_cell(const struct table *t, struct buf *to, size_t column, size_t width, enu
 	buf_add(&cut, NULL, 0);
 	if (t->right[column])
 		pad(to, width - used);
-	table_paint(to, t->look, colour, (char *)cut.data);
+	grid_paint(to, t->look, colour, (char *)cut.data);
 	if (!t->right[column] && !last)
 		pad(to, width - used);
 	buf_addstr(to, last ? "" : "  ");
@@ -98,7 +98,7 @@ add_cell(const struct table *t, struct buf *to, size_t column, size_t width, enu
 }
 
 static void
-measure(const struct table *t, size_t *widths)
+measure(const struct grid *t, size_t *widths)
 {
 	size_t others = 0, *last = &widths[t->columns - 1];
 
@@ -128,13 +128,13 @@ trim(struct buf *to)
 }
 
 void
-table_end(struct table *t, struct buf *to)
+grid_end(struct grid *t, struct buf *to)
 {
-	size_t widths[TABLE_COLUMNS_MAX];
+	size_t widths[GRID_COLUMNS_MAX];
 
 	measure(t, widths);
 	for (size_t c = 0; t->headed && t->count > 0 && c < t->columns; c++)
-		add_cell(t, to, c, widths[c], TABLE_BOLD, t->heads[c]);
+		add_cell(t, to, c, widths[c], GRID_BOLD, t->heads[c]);
 	if (t->headed && t->count > 0)
 		trim(to);
 	for (size_t i = 0; i < t->count; i++) {
