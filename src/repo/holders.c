@@ -63,7 +63,9 @@ get_hex(const json_t *o, const char *key, void *to, size_t bytes)
 {
 	const char *hex = json_opt_str(o, key, "");
 
-	return strlen(hex) == 2 * bytes && hex_decode(to, bytes, hex);
+	if (strlen(hex) != 2 * bytes || strpbrk(hex, "ABCDEF") != NULL)
+		return false;           /* one way to write each value, so that no changed byte goes unnoticed */
+	return hex_decode(to, bytes, hex);
 }
 
 /* The secrets as JSON text; recovery private keys are left out for an agent.  Wipe it. */
@@ -180,7 +182,7 @@ seal_and_put(struct store *s, const uint8_t uuid[16], const struct secrets *secr
 	holder_mac(mac, secrets, header, wrapped, n + AEAD_TAG_BYTES);
 	put_hex(object, "wrapped", wrapped, n + AEAD_TAG_BYTES);
 	put_hex(object, "mac", mac, 32);
-	text = json_text(object, JSON_INDENT(1));
+	text = json_text(object, JSON_COMPACT);
 	name = mem_printf("keys/%s", json_opt_str(object, "id", ""));
 	rc = store_put(s, name, text, strlen(text), e);
 	mem_free_secret(payload, n);
@@ -292,7 +294,7 @@ collect(void *ctx, const struct store_object *o, struct err *e)
 		goto out;
 	}
 	object = json_parse(text.data, text.bytes, "key object", &shape);
-	if (object != NULL && json_opt_int(object, "holdfast_holder", 0) == 1 &&
+	if (object != NULL && json_is_canonical(object, &text) && json_opt_int(object, "holdfast_holder", 0) == 1 &&
 	    strcmp(json_opt_str(object, "id", ""), o->name + strlen("keys/")) == 0) {
 		json_add(k->all, object);
 		object = NULL;
@@ -326,7 +328,7 @@ take_apart(const json_t *object, char **header, struct buf *wrapped, uint8_t mac
 	bool good;
 
 	buf_reserve(wrapped, n);
-	good = n > AEAD_TAG_BYTES && hex_decode(wrapped->data, n, hex) && get_hex(object, "mac", mac, 32);
+	good = n > AEAD_TAG_BYTES && get_hex(object, "wrapped", wrapped->data, n) && get_hex(object, "mac", mac, 32);
 	wrapped->bytes = n;
 	json_object_del(copy, "wrapped");
 	json_object_del(copy, "mac");

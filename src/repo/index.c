@@ -11,8 +11,8 @@
 #include "repo/catalog.h"
 #include "repo/map.h"
 
-#define CLAIMED UINT32_MAX              /* in an entry's `pack`: somebody is storing it right now */
 #define TABLE_FOLD (1u << 20)           /* entries held in memory at most while a large index is loaded */
+#define LOAD_TRIES 3
 #define INDEX_PLAIN_MAX (24u << 20)     /* of one index object: ids do not compress */
 
 struct index {
@@ -69,7 +69,7 @@ table_put(struct index *x, const struct map_entry *entry)
 	slot = slot_of(x, entry->id);
 	if (slot->plain == 0)
 		x->used++;
-	else if (slot->pack != CLAIMED && !x->packs[slot->pack].condemned)
+	else if (slot->pack != INDEX_CLAIMED && !x->packs[slot->pack].condemned)
 		return;                 /* a good place is known: one is enough */
 	*slot = *entry;
 }
@@ -101,7 +101,7 @@ find(struct index *x, const uint8_t *id, struct map_entry *found)
 		*found = *slot_of(x, id);
 		here = true;
 	}
-	if (here && found->pack != CLAIMED && !x->packs[found->pack].condemned)
+	if (here && found->pack != INDEX_CLAIMED && !x->packs[found->pack].condemned)
 		return true;
 	there = map_place(x, id, &mapped);
 	if (there && (!here || !x->packs[mapped.pack].condemned))
@@ -116,7 +116,7 @@ index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p)
 	bool there;
 
 	pthread_mutex_lock(&x->lock);
-	there = find(x, id, &m) && m.pack != CLAIMED;
+	there = find(x, id, &m) && m.pack != INDEX_CLAIMED;
 	pthread_mutex_unlock(&x->lock);
 	if (there)
 		*p = (struct place){ .pack = m.pack, .offset = m.offset, .stored = m.stored, .plain = m.plain };
@@ -124,15 +124,16 @@ index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p)
 }
 
 bool
-index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES])
+index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES], uint32_t *pack)
 {
 	struct map_entry m;
 	bool ours;
 
 	pthread_mutex_lock(&x->lock);
-	ours = !find(x, id, &m) || (m.pack != CLAIMED && x->packs[m.pack].condemned);
+	ours = !find(x, id, &m) || (m.pack != INDEX_CLAIMED && x->packs[m.pack].condemned);
+	*pack = ours ? INDEX_CLAIMED : m.pack;
 	if (ours) {
-		struct map_entry claim = { .pack = CLAIMED, .plain = 1 };
+		struct map_entry claim = { .pack = INDEX_CLAIMED, .plain = 1 };
 
 		memcpy(claim.id, id, sizeof(claim.id));
 		table_put(x, &claim);
@@ -498,12 +499,20 @@ load(struct index *x, struct repo *r, const char *path, struct err *e)
 int
 index_load(struct repo *r, struct err *e)
 {
-	struct index *x = mem_zero(1, sizeof(*x));
 	char *path = r->cache != NULL ? mem_printf("%s/index.map", r->cache) : NULL;
-	int rc;
+	struct index *x = NULL;
+	int rc = -1;
 
-	pthread_mutex_init(&x->lock, NULL);
-	rc = load(x, r, path, e);
+	/* An index object that is gone a moment after it was listed was replaced by a newer one: look again. */
+	for (int tries = 0; tries < LOAD_TRIES && rc != 0; tries++) {
+		if (x != NULL && e->kind != ERR_NOT_FOUND)
+			break;
+		index_free(x);
+		err_clear(e);
+		x = mem_zero(1, sizeof(*x));
+		pthread_mutex_init(&x->lock, NULL);
+		rc = load(x, r, path, e);
+	}
 	free(path);
 	if (rc != 0) {
 		index_free(x);

@@ -1,6 +1,7 @@
 #ifndef HF_REPO_INNER_H
 #define HF_REPO_INNER_H
 
+#include "base/bytes.h"
 #include "codec/cut.h"
 #include "repo/repo.h"
 
@@ -40,6 +41,7 @@ struct repo {
 	char uuid_text[37];
 	uint8_t uuid[16];
 	size_t chunk_min, chunk_avg, chunk_max;
+	json_t *format;                 /* as read; authenticated once the secrets are open */
 	struct secrets secrets;
 	struct identity *self;
 	char self_holder[ID_TEXT];
@@ -68,5 +70,7 @@ int holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, 
 /* repo.c */
 bool id_parse(uint8_t id[ID_BYTES], const char *hex);
 int uuid_parse(uint8_t uuid[16], const char *text);
+/* Whether `text` is what we would write for this value: no byte of it may be another without being noticed. */
+bool json_is_canonical(const json_t *value, const struct buf *text);
 
 #endif

@@ -126,16 +126,17 @@ pack_begin(struct pack *p, const struct repo *r, const uint8_t run_id[8], enum p
 }
 
 static void
-chunk_aad(uint8_t aad[PACK_HEAD_BYTES + 4], const uint8_t *head, uint32_t ordinal)
+chunk_aad(uint8_t aad[PACK_HEAD_BYTES + 4], const uint8_t *head, uint32_t offset)
 {
 	memcpy(aad, head, PACK_HEAD_BYTES);
-	bytes_put_u32(aad + PACK_HEAD_BYTES, ordinal);
+	bytes_put_u32(aad + PACK_HEAD_BYTES, offset);
 }
 
 void
 pack_add(struct pack *p, const uint8_t id[CHUNK_ID_BYTES], int packing, const void *data, size_t bytes, size_t plain_bytes)
 {
 	uint8_t aad[PACK_HEAD_BYTES + 4], *at;
+	uint32_t offset = (uint32_t)p->bytes.bytes;
 
 	assert(p->count < PACK_CHUNKS_MAX);
 	if ((p->count & (p->count - 1)) == 0)
@@ -145,11 +146,11 @@ pack_add(struct pack *p, const uint8_t id[CHUNK_ID_BYTES], int packing, const vo
 	p->entries[p->count].plain = (uint32_t)plain_bytes;
 
 	buf_reserve(&p->bytes, bytes + PACK_CHUNK_OVERHEAD);
-	chunk_aad(aad, p->bytes.data, p->count);
-	at = p->bytes.data + p->bytes.bytes;
+	chunk_aad(aad, p->bytes.data, offset);
+	at = p->bytes.data + offset;
 	at[0] = (uint8_t)packing;
 	memcpy(at + 1, data, bytes);
-	aead_seal(p->aead, p->count, aad, sizeof(aad), at, bytes + 1, at);
+	aead_seal(p->aead, offset, aad, sizeof(aad), at, bytes + 1, at);
 	p->bytes.bytes += bytes + PACK_CHUNK_OVERHEAD;
 	p->count++;
 }
@@ -305,7 +306,7 @@ pack_unwrap(const uint8_t head[PACK_HEAD_BYTES], const struct repo *r, struct er
 }
 
 int
-pack_open_chunk(struct aead *aead, struct zst *z, const uint8_t head[PACK_HEAD_BYTES], uint32_t ordinal, const uint8_t *sealed, size_t stored,
+pack_open_chunk(struct aead *aead, struct zst *z, const uint8_t head[PACK_HEAD_BYTES], uint32_t offset, const uint8_t *sealed, size_t stored,
     uint8_t *scratch, uint8_t *plain, size_t plain_bytes, const uint8_t id[CHUNK_ID_BYTES], const struct repo *r, struct err *e)
 {
 	uint8_t aad[PACK_HEAD_BYTES + 4], seen[CHUNK_ID_BYTES];
@@ -314,19 +315,19 @@ pack_open_chunk(struct aead *aead, struct zst *z, const uint8_t head[PACK_HEAD_B
 
 	if (stored <= PACK_CHUNK_OVERHEAD)
 		return err_set(e, ERR_CORRUPT, "a chunk of %zu bytes is too short", stored);
-	chunk_aad(aad, head, ordinal);
-	if (aead_open(aead, ordinal, aad, sizeof(aad), sealed, stored, scratch, e))
-		return err_wrap(e, "chunk %u", ordinal);
+	chunk_aad(aad, head, offset);
+	if (aead_open(aead, offset, aad, sizeof(aad), sealed, stored, scratch, e))
+		return err_wrap(e, "chunk at %u", offset);
 	if (scratch[0] == PACKING_ZSTD) {
 		if (zst_unpack(z, scratch + 1, data_bytes, plain, plain_bytes, e))
-			return err_wrap(e, "chunk %u", ordinal);
+			return err_wrap(e, "chunk at %u", offset);
 	} else if (scratch[0] == PACKING_NONE && data_bytes == plain_bytes) {
 		memcpy(plain, scratch + 1, plain_bytes);
 	} else {
-		return err_set(e, ERR_CORRUPT, "chunk %u is packed in an unknown way", ordinal);
+		return err_set(e, ERR_CORRUPT, "chunk at %u is packed in an unknown way", offset);
 	}
 	chunk_id(seen, r, kind, plain, plain_bytes);
 	if (!bytes_equal_secret(seen, id, CHUNK_ID_BYTES))
-		return err_set(e, ERR_CORRUPT, "chunk %u has other content than its id says", ordinal);
+		return err_set(e, ERR_CORRUPT, "chunk at %u has other content than its id says", offset);
 	return 0;
 }

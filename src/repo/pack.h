@@ -67,11 +67,11 @@ int pack_open_directory(const uint8_t uuid[16], const uint8_t catalog_key[32], c
 struct aead *pack_unwrap(const uint8_t head[PACK_HEAD_BYTES], const struct repo *r, struct err *e) MUST_USE;
 
 /*
- * Opens chunk number `ordinal` (stored bytes as in the directory) into `plain` (plain_bytes long), and checks its id.
- * `scratch` has room for `stored` bytes and may be overwritten.
+ * Opens the chunk at `offset` (stored bytes as in the directory) into `plain` (plain_bytes long), and checks its id.
+ * `scratch` has room for `stored` bytes and may be `sealed` itself.
  */
 struct zst;
-int pack_open_chunk(struct aead *aead, struct zst *z, const uint8_t head[PACK_HEAD_BYTES], uint32_t ordinal, const uint8_t *sealed, size_t stored,
+int pack_open_chunk(struct aead *aead, struct zst *z, const uint8_t head[PACK_HEAD_BYTES], uint32_t offset, const uint8_t *sealed, size_t stored,
     uint8_t *scratch, uint8_t *plain, size_t plain_bytes, const uint8_t id[CHUNK_ID_BYTES], const struct repo *r, struct err *e) MUST_USE;
 
 /* The id of a plain chunk. */

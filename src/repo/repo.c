@@ -9,8 +9,10 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "codec/kdf.h"
 #include "repo/index.h"
 #include "repo/inner.h"
 
@@ -43,6 +45,34 @@ uuid_parse(uint8_t uuid[16], const char *text)
 	}
 	hex[n] = '\0';
 	return hex_decode(uuid, 16, hex) ? 0 : -1;
+}
+
+bool
+json_is_canonical(const json_t *value, const struct buf *text)
+{
+	char *own = json_text(value, JSON_COMPACT);
+	bool same = strlen(own) == text->bytes && memcmp(own, text->data, text->bytes) == 0;
+
+	free(own);
+	return same;
+}
+
+/* The authenticator of "format": over its text without the member "mac". */
+static void
+format_mac(char hex[65], const json_t *format, const struct secrets *secrets)
+{
+	json_t *copy = json_copy((json_t *)(uintptr_t)format);
+	uint8_t key[32], mac[SHA256_BYTES];
+	char *text;
+
+	json_object_del(copy, "mac");
+	text = json_text(copy, JSON_COMPACT);
+	kdf_hkdf(key, secrets->catalog, 32, NULL, 0, "holdfast 1 format", NULL, 0);
+	hash_hmac(mac, key, sizeof(key), text, strlen(text));
+	hex_encode(hex, mac, sizeof(mac));
+	mem_wipe(key, sizeof(key));
+	free(text);
+	json_decref(copy);
 }
 
 /* ---- create ---- */
@@ -94,7 +124,7 @@ int
 repo_create(struct store *s, struct identity *first, struct identity *agent, const char *passphrase, char uuid_text[37], struct err *e)
 {
 	struct secrets secrets;
-	char holder[RAND_ID_TEXT], now[CLOCK_TEXT], *text;
+	char holder[RAND_ID_TEXT], now[CLOCK_TEXT], mac[65], *text;
 	uint8_t uuid[16];
 	json_t *format;
 	int rc = -1;
@@ -112,7 +142,9 @@ repo_create(struct store *s, struct identity *first, struct identity *agent, con
 	json_put_int(format, "chunk_min", CHUNK_MIN);
 	json_put_int(format, "chunk_avg", CHUNK_AVG);
 	json_put_int(format, "chunk_max", CHUNK_MAX);
-	text = json_text(format, JSON_INDENT(1));
+	format_mac(mac, format, &secrets);
+	json_put_str(format, "mac", mac);
+	text = json_text(format, JSON_COMPACT);
 	if (let_in(s, uuid, uuid_text, &secrets, first, e) || (agent != NULL && let_in(s, uuid, uuid_text, &secrets, agent, e)) ||
 	    (passphrase != NULL && holder_put_passphrase(s, uuid, &secrets, holder, "passphrase", passphrase, e)))
 		goto out;
@@ -142,7 +174,8 @@ read_format(struct repo *r, struct err *e)
 		goto out;
 	}
 	format = text.bytes <= FORMAT_MAX ? json_parse(text.data, text.bytes, "\"format\"", e) : NULL;
-	if (format == NULL) {
+	r->format = format;
+	if (format == NULL || !json_is_canonical(format, &text)) {
 		err_set(e, ERR_CORRUPT, "\"format\" in %s is not what a repository begins with", store_label(r->store));
 		goto out;
 	}
@@ -163,7 +196,6 @@ read_format(struct repo *r, struct err *e)
 	}
 	rc = 0;
 out:
-	json_decref(format);
 	buf_free(&text);
 	return rc;
 }
@@ -196,8 +228,12 @@ static int
 check_pin(const struct repo *r, struct err *e)
 {
 	uint8_t pin[32];
+	char mac[65];
 	int rc = 0;
 
+	format_mac(mac, r->format, &r->secrets);
+	if (strcmp(mac, json_opt_str(r->format, "mac", "")) != 0)
+		return err_set(e, ERR_CORRUPT, "\"format\" in %s was changed by somebody without the catalog key", store_label(r->store));
 	pin_of(pin, r->uuid, &r->secrets);
 	if (r->self->pinned && !bytes_equal_secret(pin, r->self->pin, sizeof(pin)))
 		rc = err_set(e, ERR_KEY, "the secrets of this repository are others than the key file is pinned to");
@@ -273,6 +309,7 @@ repo_free(struct repo *r)
 	if (r == NULL)
 		return;
 	index_free(r->index);
+	json_decref(r->format);
 	secrets_wipe(&r->secrets);
 	identity_free(r->self);
 	free(r->cache);

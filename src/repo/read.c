@@ -1,0 +1,445 @@
+#include "repo/read.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include "base/stop.h"
+#include "codec/zst.h"
+
+/*
+ * A stream is read in ranges: chunks that lie close together in one pack are fetched with one request, opened and unpacked
+ * by whichever thread fetched them, and handed on in order.  READ_AHEAD ranges are under way at a time.
+ */
+#define RANGE_PLAIN (4u << 20)          /* of one range */
+#define RANGE_GAP (64u << 10)           /* bytes of other streams that are read and thrown away rather than asked around */
+#define READ_AHEAD 5
+#define READ_THREADS 3
+#define LIST_CHUNK_MAX (4u << 20)
+#define KEYS_KEPT 64
+
+/* ---- keys of packs ---- */
+
+struct pack_key {
+	uint32_t pack;
+	uint64_t used;
+	uint8_t head[PACK_HEAD_BYTES];
+	bool known;
+};
+
+struct pack_keys {
+	struct repo *repo;
+	pthread_mutex_t lock;
+	uint64_t clock;
+	struct pack_key kept[KEYS_KEPT];
+};
+
+struct pack_keys *
+pack_keys_new(struct repo *r)
+{
+	struct pack_keys *k = mem_zero(1, sizeof(*k));
+
+	k->repo = r;
+	pthread_mutex_init(&k->lock, NULL);
+	return k;
+}
+
+void
+pack_keys_free(struct pack_keys *k)
+{
+	if (k == NULL)
+		return;
+	pthread_mutex_destroy(&k->lock);
+	free(k);
+}
+
+/* The header of a pack: kept, or fetched now.  Two threads may fetch the same one; both get the same bytes. */
+static int
+header_of(struct pack_keys *k, uint32_t pack, const struct pack_info *info, const char *name, uint8_t head[PACK_HEAD_BYTES], struct err *e)
+{
+	struct buf bytes = BUF_INIT;
+	struct pack_key *oldest = &k->kept[0];
+	enum pack_kind kind;
+	uint32_t epoch;
+	int rc = -1;
+
+	pthread_mutex_lock(&k->lock);
+	for (size_t i = 0; i < KEYS_KEPT; i++)
+		if (k->kept[i].known && k->kept[i].pack == pack) {
+			memcpy(head, k->kept[i].head, PACK_HEAD_BYTES);
+			k->kept[i].used = ++k->clock;
+			pthread_mutex_unlock(&k->lock);
+			return 0;
+		}
+	pthread_mutex_unlock(&k->lock);
+	if (store_get(k->repo->store, name, 0, PACK_HEAD_BYTES, &bytes, e) || pack_read_head(bytes.data, k->repo->uuid, info->id, &kind, &epoch, e))
+		goto out;
+	memcpy(head, bytes.data, PACK_HEAD_BYTES);
+	pthread_mutex_lock(&k->lock);
+	for (size_t i = 1; i < KEYS_KEPT; i++)
+		if (k->kept[i].used < oldest->used)
+			oldest = &k->kept[i];
+	oldest->pack = pack;
+	oldest->known = true;
+	oldest->used = ++k->clock;
+	memcpy(oldest->head, head, PACK_HEAD_BYTES);
+	pthread_mutex_unlock(&k->lock);
+	rc = 0;
+out:
+	buf_free(&bytes);
+	return rc;
+}
+
+/* ---- ranges ---- */
+
+struct range_chunk {
+	uint8_t id[CHUNK_ID_BYTES];
+	uint32_t offset, stored, plain;
+};
+
+struct range {
+	struct reader *reader;
+	uint32_t pack;
+	struct range_chunk *chunks;
+	size_t count, room;
+	size_t plain_bytes;
+	uint8_t *plain;
+	struct err error;
+	bool done;
+};
+
+struct reader {
+	struct repo *repo;
+	struct pack_keys *keys;
+	struct pool *pool;
+	pthread_mutex_t lock;
+	pthread_cond_t progress;
+	struct range *ring[READ_AHEAD];
+	size_t first, under_way;
+	struct range *filling;
+	struct sink *to;
+	uint64_t bytes;
+};
+
+static void
+range_free(struct range *g)
+{
+	if (g == NULL)
+		return;
+	free(g->chunks);
+	free(g->plain);
+	free(g);
+}
+
+/* Fetches a range and opens its chunks into g->plain. */
+static int
+range_read(struct repo *r, struct pack_keys *keys, struct range *g, struct err *e)
+{
+	const struct range_chunk *last = &g->chunks[g->count - 1];
+	struct pack_info info = index_pack(r->index, g->pack);
+	struct buf bytes = BUF_INIT;
+	char *name = pack_name(info.id);
+	uint8_t head[PACK_HEAD_BYTES];
+	struct aead *aead = NULL;
+	struct zst *z = NULL;
+	size_t at = 0, from = g->chunks[0].offset;
+	int rc = -1;
+
+	if (header_of(keys, g->pack, &info, name, head, e))
+		goto out;
+	aead = pack_unwrap(head, r, e);
+	if (aead == NULL || store_get(r->store, name, from, last->offset + last->stored - from, &bytes, e))
+		goto out;
+	z = zst_new(1);
+	g->plain = mem_alloc(g->plain_bytes);
+	for (size_t i = 0; i < g->count; i++) {
+		const struct range_chunk *c = &g->chunks[i];
+		uint8_t *sealed = bytes.data + (c->offset - from);
+
+		if (pack_open_chunk(aead, z, head, c->offset, sealed, c->stored, sealed, g->plain + at, c->plain, c->id, r, e))
+			goto out;
+		at += c->plain;
+	}
+	rc = 0;
+out:
+	if (rc != 0) {
+		err_wrap(e, "\"%s\"", name);
+		if (e->kind == ERR_NOT_FOUND)
+			e->kind = ERR_CORRUPT;          /* the index says that it is there */
+	}
+	zst_free(z);
+	aead_free(aead);
+	buf_free(&bytes);
+	free(name);
+	return rc;
+}
+
+static void
+range_work(void *arg)
+{
+	struct range *g = arg;
+	struct reader *rd = g->reader;
+	struct err e = ERR_INIT;
+
+	if (range_read(rd->repo, rd->keys, g, &e) != 0)
+		g->error = e;
+	pthread_mutex_lock(&rd->lock);
+	g->done = true;
+	pthread_cond_broadcast(&rd->progress);
+	pthread_mutex_unlock(&rd->lock);
+}
+
+/* Waits for the oldest range and hands it on. */
+static int
+deliver(struct reader *rd, struct err *e)
+{
+	struct range *g = rd->ring[rd->first];
+	int rc = -1;
+
+	pthread_mutex_lock(&rd->lock);
+	while (!g->done)
+		pthread_cond_wait(&rd->progress, &rd->lock);
+	pthread_mutex_unlock(&rd->lock);
+	rd->ring[rd->first] = NULL;
+	rd->first = (rd->first + 1) % READ_AHEAD;
+	rd->under_way--;
+	if (g->error.kind != ERR_NONE)
+		*e = g->error;
+	else if (stop_check(e) == 0)
+		rc = sink_write(rd->to, g->plain, g->plain_bytes, e);
+	rd->bytes += g->plain_bytes;
+	range_free(g);
+	return rc;
+}
+
+static int
+dispatch(struct reader *rd, struct err *e)
+{
+	struct range *g = rd->filling;
+
+	if (g == NULL)
+		return 0;
+	if (rd->under_way == READ_AHEAD && deliver(rd, e))
+		return -1;
+	rd->filling = NULL;
+	rd->ring[(rd->first + rd->under_way) % READ_AHEAD] = g;
+	rd->under_way++;
+	pool_submit(rd->pool, range_work, g);
+	return 0;
+}
+
+/* Whether the chunk goes on where the range ends, near enough. */
+static bool
+belongs(const struct range *g, const struct place *p)
+{
+	const struct range_chunk *last = &g->chunks[g->count - 1];
+	uint64_t end = (uint64_t)last->offset + last->stored;
+
+	return g->pack == p->pack && p->offset >= end && p->offset - end <= RANGE_GAP && g->plain_bytes + p->plain <= RANGE_PLAIN;
+}
+
+static int
+take_chunk(struct reader *rd, const struct list_entry *entry, struct err *e)
+{
+	struct range *g = rd->filling;
+	struct place p;
+	char hex[2 * CHUNK_ID_BYTES + 1];
+
+	hex_encode(hex, entry->id, CHUNK_ID_BYTES);
+	if (!index_find(rd->repo->index, entry->id, &p)) {
+		err_set(e, ERR_CORRUPT, "chunk %.16s... is in no pack that the index knows", hex);
+		return err_hint(e, "If an index object was lost, `holdfast verify --rebuild-index` finds what is in the packs.");
+	}
+	if (p.plain != entry->plain || p.plain > rd->repo->chunk_max)
+		return err_set(e, ERR_CORRUPT, "chunk %.16s... has %u bytes in the index and %u in the stream's list", hex, p.plain, entry->plain);
+	if (g != NULL && !belongs(g, &p)) {
+		if (dispatch(rd, e))
+			return -1;
+		g = NULL;
+	}
+	if (g == NULL) {
+		g = rd->filling = mem_zero(1, sizeof(*g));
+		g->reader = rd;
+		g->pack = p.pack;
+	}
+	if (g->count == g->room) {
+		g->room = g->room == 0 ? 8 : 2 * g->room;
+		g->chunks = mem_grow(g->chunks, g->room, sizeof(*g->chunks));
+	}
+	memcpy(g->chunks[g->count].id, entry->id, CHUNK_ID_BYTES);
+	g->chunks[g->count].offset = p.offset;
+	g->chunks[g->count].stored = p.stored;
+	g->chunks[g->count].plain = p.plain;
+	g->count++;
+	g->plain_bytes += p.plain;
+	return 0;
+}
+
+/* ---- lists ---- */
+
+int
+list_parse(const uint8_t *data, size_t bytes, size_t chunk_max, struct list_entry **entries, size_t *count, struct err *e)
+{
+	struct cursor c = cursor_over(data, bytes);
+
+	*count = bytes / (CHUNK_ID_BYTES + 4);
+	if (bytes % (CHUNK_ID_BYTES + 4) != 0)
+		return err_set(e, ERR_CORRUPT, "a list of chunks has %zu bytes, not a whole number of entries", bytes);
+	*entries = mem_alloc(*count * sizeof(**entries));
+	for (size_t i = 0; i < *count; i++) {
+		memcpy((*entries)[i].id, cursor_take(&c, CHUNK_ID_BYTES), CHUNK_ID_BYTES);
+		(*entries)[i].plain = cursor_u32(&c);
+		if ((*entries)[i].plain == 0 || (*entries)[i].plain > chunk_max) {
+			free(*entries);
+			return err_set(e, ERR_CORRUPT, "a list of chunks holds a chunk of impossible size");
+		}
+	}
+	return 0;
+}
+
+int
+list_fetch(struct repo *r, struct pack_keys *keys, const char *id_hex, struct list_entry **entries, size_t *count, struct err *e)
+{
+	struct range g = { .count = 1 };
+	struct range_chunk chunk;
+	struct place p;
+	int rc = -1;
+
+	if (strlen(id_hex) != 2 * CHUNK_ID_BYTES || !hex_decode(chunk.id, CHUNK_ID_BYTES, id_hex))
+		return err_set(e, ERR_CORRUPT, "\"%.80s\" is not the id of a list", id_hex);
+	if (!index_find(r->index, chunk.id, &p)) {
+		err_set(e, ERR_CORRUPT, "list %.16s... is in no pack that the index knows", id_hex);
+		return err_hint(e, "If an index object was lost, `holdfast verify --rebuild-index` finds what is in the packs.");
+	}
+	if (p.plain > LIST_CHUNK_MAX || index_pack(r->index, p.pack).kind != PACK_LISTS)
+		return err_set(e, ERR_CORRUPT, "list %.16s... does not lie where lists lie", id_hex);
+	chunk.offset = p.offset;
+	chunk.stored = p.stored;
+	chunk.plain = p.plain;
+	g.chunks = &chunk;
+	g.pack = p.pack;
+	g.plain_bytes = p.plain;
+	if (range_read(r, keys, &g, e) == 0)
+		rc = list_parse(g.plain, g.plain_bytes, r->chunk_max, entries, count, e);
+	free(g.plain);
+	return rc;
+}
+
+/* ---- a stream ---- */
+
+static int
+read_lists(struct reader *rd, const json_t *lists, struct err *e)
+{
+	json_t *list;
+	size_t i;
+
+	json_array_foreach(lists, i, list) {
+		struct list_entry *entries;
+		size_t count;
+		int rc = 0;
+
+		if (list_fetch(rd->repo, rd->keys, json_is_string(list) ? json_string_value(list) : "", &entries, &count, e))
+			return -1;
+		for (size_t k = 0; k < count && rc == 0; k++)
+			rc = take_chunk(rd, &entries[k], e);
+		free(entries);
+		if (rc != 0)
+			return -1;
+	}
+	if (dispatch(rd, e))
+		return -1;
+	while (rd->under_way > 0)
+		if (deliver(rd, e))
+			return -1;
+	return 0;
+}
+
+/* Counts and hashes between the reader and the receiver, and lets finish through only when both are as recorded. */
+struct checked {
+	struct sink sink;
+	struct sink *to;                /* borrowed */
+	struct hash *hash;
+	uint64_t bytes, wanted;
+	const char *sha256;
+};
+
+static int
+checked_write(struct sink *s, const void *data, size_t bytes, struct err *e)
+{
+	struct checked *c = (struct checked *)s;
+
+	/* More than was recorded is wrong already; do not let a bad length run on to the end of a terabyte. */
+	if (bytes > c->wanted - c->bytes)
+		return err_set(e, ERR_CORRUPT, "it is longer than the recorded %llu bytes", (unsigned long long)c->wanted);
+	c->bytes += bytes;
+	hash_update(c->hash, data, bytes);
+	return sink_write(c->to, data, bytes, e);
+}
+
+static int
+checked_finish(struct sink *s, struct err *e)
+{
+	struct checked *c = (struct checked *)s;
+	uint8_t digest[SHA256_BYTES];
+	char hex[SHA256_HEX];
+
+	hash_final(c->hash, digest);
+	hex_encode(hex, digest, sizeof(digest));
+	if (c->bytes != c->wanted)
+		return err_set(e, ERR_CORRUPT, "it ends after %llu of %llu bytes", (unsigned long long)c->bytes, (unsigned long long)c->wanted);
+	if (strcmp(hex, c->sha256) != 0)
+		return err_set(e, ERR_CORRUPT, "it has the recorded length, but other content");
+	return sink_finish(c->to, e);
+}
+
+static void
+checked_free(struct sink *s)
+{
+	(void)s;
+}
+
+int
+repo_read(struct repo *r, const json_t *stream, struct sink *to, struct err *e)
+{
+	static const struct sink_ops ops = { checked_write, checked_finish, checked_free };
+	struct reader rd = { .repo = r };
+	struct checked c = { .sink = { .ops = &ops }, .to = to };
+	const char *name = json_need_str(stream, "name", e);
+	const json_t *lists = json_need_array(stream, "lists", e);
+	int rc = -1;
+
+	c.wanted = (uint64_t)json_need_int(stream, "bytes", 0, INT64_MAX, e);
+	c.sha256 = json_need_str(stream, "sha256", e);
+	if (e->kind != ERR_NONE)
+		return -1;
+	if (!repo_can_read(r)) {
+		err_set(e, ERR_KEY, "the key of \"%s\" is an agent's: it can back up and cannot read", r->self->name);
+		return err_hint(e, "Use the key file of a recovery holder (--key-file) or its passphrase (--passphrase-file).");
+	}
+	if (r->index == NULL && index_load(r, e))
+		return -1;
+	pthread_mutex_init(&rd.lock, NULL);
+	pthread_cond_init(&rd.progress, NULL);
+	rd.keys = pack_keys_new(r);
+	rd.pool = pool_new(READ_THREADS, READ_AHEAD, 0);
+	rd.to = &c.sink;
+	c.hash = hash_sha256_new();
+	rc = read_lists(&rd, lists, e);
+	if (rc == 0)
+		rc = sink_finish(&c.sink, e);
+	if (rc != 0)
+		err_wrap(e, "stream \"%s\"", name);
+	pool_free(rd.pool);
+	range_free(rd.filling);
+	for (size_t i = 0; i < READ_AHEAD; i++)
+		range_free(rd.ring[i]);
+	pack_keys_free(rd.keys);
+	hash_free(c.hash);
+	pthread_mutex_destroy(&rd.lock);
+	pthread_cond_destroy(&rd.progress);
+	return rc;
+}

@@ -1,0 +1,195 @@
+#include "repo/runs.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "repo/catalog.h"
+
+static void
+run_object_id(uint8_t id[ID_BYTES], const uint8_t run_id[RUN_ID_BYTES])
+{
+	memset(id, 0, ID_BYTES);
+	memcpy(id, run_id, RUN_ID_BYTES);
+}
+
+static void
+host_name(char to[256])
+{
+	if (gethostname(to, 255) != 0)
+		to[0] = '\0';
+	to[255] = '\0';
+}
+
+int
+runs_begin(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], const char *command, struct err *e)
+{
+	struct buf section = BUF_INIT;
+	char now[CLOCK_TEXT], host[256], *text;
+	uint8_t id[ID_BYTES];
+	json_t *marker = json_object();
+	int rc;
+
+	host_name(host);
+	json_put_str(marker, "started", clock_format(now, clock_wall_us()));
+	json_put_str(marker, "host", host);
+	json_put_int(marker, "pid", getpid());
+	json_put_str(marker, "command", command);
+	text = json_text(marker, JSON_COMPACT);
+	buf_addstr(&section, text);
+	run_object_id(id, run_id);
+	rc = catalog_put(r, CATALOG_RUN, id, &section, 1, e);
+	buf_free(&section);
+	free(text);
+	json_decref(marker);
+	return rc == 0 ? 0 : err_wrap(e, "announce this run");
+}
+
+int
+runs_end(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], struct err *e)
+{
+	uint8_t id[ID_BYTES];
+
+	run_object_id(id, run_id);
+	return catalog_remove(r, CATALOG_RUN, id, e);
+}
+
+int
+pack_fetch_directory(struct repo *r, const uint8_t id[ID_BYTES], uint64_t object_bytes, struct pack_info *info, struct pack_entry **entries,
+    struct err *e)
+{
+	struct buf head = BUF_INIT, tail = BUF_INIT, foot = BUF_INIT;
+	char *name = pack_name(id);
+	uint32_t directory_bytes, count, epoch;
+	int rc = -1;
+
+	if (object_bytes < PACK_HEAD_BYTES + PACK_FOOT_BYTES || object_bytes > STORE_OBJECT_MAX) {
+		err_set(e, ERR_CORRUPT, "it has %llu bytes, which no pack has", (unsigned long long)object_bytes);
+		goto out;
+	}
+	if (store_get(r->store, name, 0, PACK_HEAD_BYTES, &head, e) || pack_read_head(head.data, r->uuid, id, &info->kind, &epoch, e) ||
+	    store_get(r->store, name, object_bytes - PACK_FOOT_BYTES, PACK_FOOT_BYTES, &foot, e) ||
+	    pack_read_foot(foot.data, (size_t)object_bytes, &directory_bytes, &count, e) ||
+	    store_get(r->store, name, object_bytes - PACK_FOOT_BYTES - directory_bytes, directory_bytes, &tail, e) ||
+	    pack_open_directory(r->uuid, r->secrets.catalog, head.data, tail.data, directory_bytes, foot.data, (size_t)object_bytes, entries,
+		&count, e))
+		goto out;
+	memcpy(info->id, id, ID_BYTES);
+	memset(info->sha256, 0, sizeof(info->sha256));
+	info->bytes = (uint32_t)object_bytes;
+	info->chunks = count;
+	info->condemned = false;
+	rc = 0;
+out:
+	if (rc != 0)
+		err_wrap(e, "\"%s\"", name);
+	free(name);
+	buf_free(&head);
+	buf_free(&tail);
+	buf_free(&foot);
+	return rc;
+}
+
+struct adoption {
+	struct repo *repo;
+	const uint8_t *run_id;
+	struct buf *records;
+	uint64_t count;
+};
+
+static int
+adopt(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct adoption *a = ctx;
+	struct pack_entry *entries = NULL;
+	struct pack_info info;
+	uint8_t id[ID_BYTES];
+	uint32_t number;
+
+	if (!pack_id_of(o->name, id) || memcmp(id, a->run_id, RUN_ID_BYTES) != 0 || index_find_pack(a->repo->index, id, &number))
+		return 0;
+	if (pack_fetch_directory(a->repo, id, o->bytes, &info, &entries, e)) {
+		/* What cannot be read is not used; verify will name it.  A store that does not answer is another matter. */
+		if (e->kind != ERR_CORRUPT && e->kind != ERR_NOT_FOUND)
+			return -1;
+		log_warning("left aside from an earlier run: %s", e->msg);
+		err_clear(e);
+		return 0;
+	}
+	index_add(a->repo->index, &info, entries);
+	index_record(a->records, &info, entries);
+	a->count++;
+	free(entries);
+	return 0;
+}
+
+int
+runs_adopt(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct buf *records, uint64_t *count, struct err *e)
+{
+	uint8_t (*ids)[ID_BYTES];
+	struct adoption a = { .repo = r, .records = records };
+	size_t runs;
+	int rc = 0;
+
+	if (catalog_list(r, CATALOG_RUN, &ids, NULL, &runs, e))
+		return -1;
+	for (size_t i = 0; i < runs && rc == 0; i++) {
+		char hex[3], *folder;
+
+		if (memcmp(ids[i], own, RUN_ID_BYTES) == 0)
+			continue;
+		hex_encode(hex, ids[i], 1);
+		folder = mem_printf("packs/%s/", hex);
+		a.run_id = ids[i];
+		rc = store_list(r->store, folder, adopt, &a, e);
+		free(folder);
+	}
+	free(ids);
+	*count = a.count;
+	return rc == 0 ? 0 : err_wrap(e, "look for packs of runs that did not end");
+}
+
+/* Whether a marker is of a process of this machine that is gone. */
+static bool
+is_dead(struct repo *r, const uint8_t id[ID_BYTES])
+{
+	struct buf section = BUF_INIT;
+	struct err ignored = ERR_INIT;
+	char host[256];
+	json_t *marker = NULL;
+	int64_t pid;
+	bool dead = false;
+
+	host_name(host);
+	if (catalog_get(r, CATALOG_RUN, id, &section, 1, &ignored) == 0)
+		marker = json_parse(section.data, section.bytes, "marker", &ignored);
+	if (marker != NULL && host[0] != '\0' && strcmp(json_opt_str(marker, "host", ""), host) == 0) {
+		pid = json_opt_int(marker, "pid", 0);
+		/* A container that is started anew gives the same host name and the same pid to another process: ours is not dead. */
+		dead = pid > 0 && pid <= INT32_MAX && pid != getpid() && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+	}
+	json_decref(marker);
+	buf_free(&section);
+	return dead;
+}
+
+int
+runs_bury(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct err *e)
+{
+	uint8_t (*ids)[ID_BYTES];
+	size_t runs;
+	int rc = 0;
+
+	if (catalog_list(r, CATALOG_RUN, &ids, NULL, &runs, e))
+		return -1;
+	for (size_t i = 0; i < runs && rc == 0; i++)
+		if (memcmp(ids[i], own, RUN_ID_BYTES) != 0 && is_dead(r, ids[i]))
+			rc = catalog_remove(r, CATALOG_RUN, ids[i], e);
+	free(ids);
+	return rc;
+}

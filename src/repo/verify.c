@@ -1,0 +1,452 @@
+#include "repo/verify.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include "base/stop.h"
+#include "codec/zst.h"
+#include "repo/catalog.h"
+#include "repo/mark.h"
+#include "repo/runs.h"
+
+#define READERS 3
+
+struct verify {
+	struct repo *repo;
+	struct progress *progress;
+	json_t *problems;
+	pthread_mutex_t lock;           /* guards problems, bytes, error */
+	uint64_t bytes;
+	struct err error;
+	struct mark mark;
+	json_t *pack_users;             /* hex pack id to array of backup ids: filled while marking */
+	const char *backup;             /* being marked */
+	uint64_t *listed;               /* size of each pack of the index as listed; 0: not listed */
+	uint64_t unreferenced;
+	int64_t objects;
+};
+
+static void
+problem(struct verify *v, const char *object, const char *what, json_t *affects)
+{
+	json_t *p = json_object();
+
+	json_put_str(p, "object", object);
+	json_put_str(p, "what", what);
+	json_put(p, "affects", affects != NULL ? json_incref(affects) : json_array());
+	pthread_mutex_lock(&v->lock);
+	json_add(v->problems, p);
+	pthread_mutex_unlock(&v->lock);
+}
+
+static json_t *
+users_of(struct verify *v, const uint8_t id[ID_BYTES])
+{
+	char hex[ID_TEXT];
+
+	hex_encode(hex, id, ID_BYTES);
+	return json_object_get(v->pack_users, hex);
+}
+
+static void
+pack_problem(struct verify *v, const struct pack_info *info, const char *what)
+{
+	char *name = pack_name(info->id);
+
+	problem(v, name, what, users_of(v, info->id));
+	free(name);
+}
+
+/* Damage is what we look for; everything else keeps us from looking. */
+static bool
+is_damage(const struct err *e)
+{
+	return e->kind == ERR_CORRUPT || e->kind == ERR_NOT_FOUND || e->kind == ERR_KEY;
+}
+
+/* ---- structure ---- */
+
+static int
+check_holders(struct verify *v, struct err *e)
+{
+	struct holder *holders;
+	size_t count, foreign;
+
+	if (keys_list(v->repo, &holders, &count, &foreign, e))
+		return -1;
+	free(holders);
+	if (foreign > 0) {
+		char *what = mem_printf("%zu key object%s not written by a holder, or damaged", foreign, foreign == 1 ? " was" : "s were");
+
+		problem(v, "keys/", what, NULL);
+		free(what);
+	}
+	return 0;
+}
+
+static int
+lost(void *ctx, const char *backup, const char *object, struct err *e)
+{
+	struct verify *v = ctx;
+	json_t *affects = json_array();
+	char what[1100];
+
+	err_clear(e);
+	snprintf(what, sizeof(what), "%s cannot be found", object);
+	json_add(affects, json_str(backup));
+	problem(v, backup, what, affects);
+	json_decref(affects);
+	return 0;
+}
+
+static void
+uses(void *ctx, uint32_t pack)
+{
+	struct verify *v = ctx;
+	struct pack_info info = index_pack(v->repo->index, pack);
+	json_t *users = users_of(v, info.id);
+	char hex[ID_TEXT];
+
+	if (users == NULL) {
+		hex_encode(hex, info.id, ID_BYTES);
+		users = json_array();
+		json_put(v->pack_users, hex, users);
+	}
+	if (json_array_size(users) == 0 || strcmp(json_string_value(json_array_get(users, json_array_size(users) - 1)), v->backup) != 0)
+		json_add(users, json_str(v->backup));
+}
+
+static int
+check_backups(struct verify *v, size_t *backups, struct err *e)
+{
+	uint8_t (*ids)[ID_BYTES];
+	size_t count;
+	int rc = 0;
+
+	if (catalog_list(v->repo, CATALOG_MANIFEST, &ids, NULL, &count, e))
+		return -1;
+	v->mark.uses = uses;
+	v->mark.lost = lost;
+	v->mark.ctx = v;
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		json_t *summary, *detail;
+		char hex[ID_TEXT], *name = catalog_name(CATALOG_MANIFEST, ids[i]);
+
+		hex_encode(hex, ids[i], ID_BYTES);
+		v->backup = hex;
+		if (repo_load(v->repo, hex, &summary, &detail, e) == 0) {
+			rc = mark_backup(&v->mark, hex, detail, e);
+			json_decref(summary);
+			json_decref(detail);
+		} else if (is_damage(e)) {
+			json_t *affects = json_array();
+
+			json_add(affects, json_str(hex));
+			problem(v, name, e->msg, affects);
+			json_decref(affects);
+			err_clear(e);
+		} else {
+			rc = -1;
+		}
+		free(name);
+	}
+	*backups = count;
+	free(ids);
+	return rc;
+}
+
+/* One by one, so that a damaged one is named and does not hide the others. */
+static int
+check_reports(struct verify *v, struct err *e)
+{
+	struct repo_report *reports = NULL;
+	size_t count = 0;
+
+	if (repo_reports(v->repo, &reports, &count, e)) {
+		if (!is_damage(e))
+			return -1;
+		problem(v, "reports/", e->msg, NULL);
+		err_clear(e);
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (!reports[i].valid) {
+			char *name = mem_printf("reports/%s", reports[i].id);
+
+			problem(v, name, "its signature is not that of a holder", NULL);
+			free(name);
+		}
+	repo_reports_free(reports, count);
+	return 0;
+}
+
+static int
+note_listed(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct verify *v = ctx;
+	uint8_t id[ID_BYTES];
+	uint32_t number;
+
+	(void)e;
+	v->objects++;
+	if (!pack_id_of(o->name, id))
+		return 0;
+	if (index_find_pack(v->repo->index, id, &number))
+		v->listed[number] = o->bytes;
+	else
+		v->unreferenced += o->bytes;
+	return 0;
+}
+
+/* A pack that the listing lacks is asked for by name before it is called missing (R24). */
+static int
+check_sizes(struct verify *v, struct err *e)
+{
+	for (uint32_t i = 0; i < v->mark.pack_count; i++) {
+		struct pack_info info = index_pack(v->repo->index, i);
+		struct store_object o;
+		char *name;
+		int rc = 0;
+
+		if (!mark_has(&v->mark, i))
+			v->unreferenced += info.bytes;
+		if (v->listed[i] == 0) {
+			name = pack_name(info.id);
+			rc = store_stat(v->repo->store, name, &o, e);
+			free(name);
+			if (rc == 0)
+				v->listed[i] = o.bytes;
+			else if (e->kind != ERR_NOT_FOUND)
+				return -1;
+			else
+				err_clear(e);
+		}
+		if (v->listed[i] == 0)
+			pack_problem(v, &info, "it is missing");
+		else if (v->listed[i] != info.bytes)
+			pack_problem(v, &info, "it has another size than the index says");
+	}
+	return 0;
+}
+
+/* ---- data ---- */
+
+struct pack_job {
+	struct verify *v;
+	struct pack_info info;
+};
+
+/* Opens every chunk of a pack in memory. */
+static int
+open_all(struct verify *v, struct buf *object, const struct pack_entry *entries, uint32_t count, struct err *e)
+{
+	struct aead *aead = pack_unwrap(object->data, v->repo, e);
+	struct zst *z = zst_new(1);
+	uint8_t *plain = mem_alloc(4u << 20);
+	uint32_t offset = PACK_HEAD_BYTES;
+	int rc = aead == NULL ? -1 : 0;
+
+	for (uint32_t i = 0; i < count && rc == 0; i++) {
+		if (entries[i].plain > 4u << 20)
+			rc = err_set(e, ERR_CORRUPT, "chunk at %u is larger than a chunk may be", offset);
+		else
+			rc = pack_open_chunk(aead, z, object->data, offset, object->data + offset, entries[i].stored, object->data + offset, plain,
+			    entries[i].plain, entries[i].id, v->repo, e);
+		offset += entries[i].stored;
+	}
+	free(plain);
+	zst_free(z);
+	aead_free(aead);
+	return rc;
+}
+
+static int
+check_pack(struct verify *v, const struct pack_info *info, struct buf *object, struct err *e)
+{
+	static const uint8_t unknown[SHA256_BYTES];
+	uint8_t digest[SHA256_BYTES], head[PACK_HEAD_BYTES];
+	const uint8_t *foot = object->data + object->bytes - PACK_FOOT_BYTES;
+	struct pack_entry *entries = NULL;
+	uint32_t directory_bytes, count, epoch;
+	enum pack_kind kind;
+	int rc = -1;
+
+	if (object->bytes < PACK_HEAD_BYTES + PACK_FOOT_BYTES)
+		return err_set(e, ERR_CORRUPT, "it has only %zu bytes", object->bytes);
+	memcpy(head, object->data, sizeof(head));
+	hash_sha256(digest, object->data, object->bytes);
+	if (pack_read_head(head, v->repo->uuid, info->id, &kind, &epoch, e) || pack_read_foot(foot, object->bytes, &directory_bytes, &count, e) ||
+	    pack_open_directory(v->repo->uuid, v->repo->secrets.catalog, head, foot - directory_bytes, directory_bytes, foot, object->bytes, &entries,
+		&count, e))
+		return -1;
+	if (memcmp(info->sha256, unknown, sizeof(unknown)) != 0 && memcmp(info->sha256, digest, sizeof(digest)) != 0)
+		err_set(e, ERR_CORRUPT, "its bytes are not those that were stored");
+	else if (count != info->chunks)
+		err_set(e, ERR_CORRUPT, "it holds %u chunks where the index says %u", count, info->chunks);
+	else if (kind == PACK_LISTS || repo_can_read(v->repo))
+		rc = open_all(v, object, entries, count, e);
+	else
+		rc = 0;
+	free(entries);
+	return rc;
+}
+
+static void
+read_pack(void *arg)
+{
+	struct pack_job *job = arg;
+	struct verify *v = job->v;
+	struct buf object = BUF_INIT;
+	struct err e = ERR_INIT;
+	char *name = pack_name(job->info.id);
+	int rc = -1;
+
+	if (stop_check(&e) == 0)
+		rc = store_get(v->repo->store, name, 0, 0, &object, &e);
+	if (rc == 0) {
+		pthread_mutex_lock(&v->lock);
+		v->bytes += object.bytes;
+		pthread_mutex_unlock(&v->lock);
+		progress_add(v->progress, object.bytes);
+		rc = check_pack(v, &job->info, &object, &e);
+	}
+	if (rc != 0 && is_damage(&e)) {
+		pack_problem(v, &job->info, e.msg);
+	} else if (rc != 0) {
+		pthread_mutex_lock(&v->lock);
+		if (v->error.kind == ERR_NONE)
+			v->error = e;
+		pthread_mutex_unlock(&v->lock);
+	}
+	buf_free(&object);
+	free(name);
+	free(job);
+}
+
+static int
+check_data(struct verify *v, struct err *e)
+{
+	struct pool *pool = pool_new(READERS, READERS, 0);
+	uint64_t total = 0;
+
+	for (uint32_t i = 0; i < v->mark.pack_count; i++)
+		total += index_pack(v->repo->index, i).bytes;
+	progress_phase(v->progress, "reading packs", total);
+	for (uint32_t i = 0; i < v->mark.pack_count; i++) {
+		struct pack_job *job;
+
+		if (v->listed[i] == 0)
+			continue;
+		job = mem_zero(1, sizeof(*job));
+		job->v = v;
+		job->info = index_pack(v->repo->index, i);
+		pool_submit(pool, read_pack, job);
+	}
+	pool_free(pool);
+	if (v->error.kind != ERR_NONE) {
+		*e = v->error;
+		return -1;
+	}
+	return 0;
+}
+
+int
+verify_run(struct repo *r, bool data, struct progress *progress, json_t *result, struct err *e)
+{
+	struct verify v = { .repo = r, .progress = progress, .problems = json_array(), .pack_users = json_object() };
+	size_t backups = 0;
+	int rc;
+
+	pthread_mutex_init(&v.lock, NULL);
+	progress_phase(progress, "following backups to their chunks", 0);
+	rc = index_load(r, e);
+	if (rc == 0) {
+		mark_begin(&v.mark, r);
+		v.listed = mem_zero(v.mark.pack_count, sizeof(*v.listed));
+		rc = check_holders(&v, e) || check_backups(&v, &backups, e) || check_reports(&v, e) ||
+		    store_list(r->store, "", note_listed, &v, e) || check_sizes(&v, e) || (data && check_data(&v, e)) ? -1 : 0;
+	}
+	if (rc == 0) {
+		json_put_int(result, "objects", v.objects);
+		json_put_int(result, "packs", v.mark.pack_count);
+		json_put_int(result, "chunks", (int64_t)index_chunks(r->index));
+		json_put_int(result, "backups", (int64_t)backups);
+		json_put_int(result, "bytes_read", (int64_t)v.bytes);
+		json_put_bool(result, "data", data);
+		json_put_bool(result, "opened", data && repo_can_read(r));
+		json_put_int(result, "unreferenced_bytes", (int64_t)v.unreferenced);
+		json_put(result, "problems", json_incref(v.problems));
+	}
+	mark_end(&v.mark);
+	free(v.listed);
+	json_decref(v.problems);
+	json_decref(v.pack_users);
+	pthread_mutex_destroy(&v.lock);
+	return rc;
+}
+
+/* ---- the index anew ---- */
+
+struct rebuild {
+	struct repo *repo;
+	struct buf records;
+	json_t *problems;
+	uint64_t packs;
+};
+
+static int
+take_pack(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct rebuild *b = ctx;
+	struct pack_entry *entries = NULL;
+	struct pack_info info;
+	uint8_t id[ID_BYTES];
+	int rc;
+
+	if (!pack_id_of(o->name, id))
+		return 0;
+	if (pack_fetch_directory(b->repo, id, o->bytes, &info, &entries, e)) {
+		json_t *p;
+
+		if (!is_damage(e))
+			return -1;
+		p = json_object();
+		json_put_str(p, "object", o->name);
+		json_put_str(p, "what", e->msg);
+		json_put(p, "affects", json_array());
+		json_add(b->problems, p);
+		err_clear(e);
+		return 0;
+	}
+	b->packs++;
+	index_record(&b->records, &info, entries);
+	rc = index_put(b->repo, &b->records, false, e);
+	free(entries);
+	return rc;
+}
+
+int
+verify_rebuild_index(struct repo *r, uint64_t *packs, json_t *problems, struct err *e)
+{
+	struct rebuild b = { .repo = r, .problems = problems };
+	uint8_t (*old)[ID_BYTES];
+	size_t count;
+	int rc;
+
+	/* What is listed now goes at the end; an index object that a running backup adds meanwhile stays. */
+	if (catalog_list(r, CATALOG_INDEX, &old, NULL, &count, e))
+		return -1;
+	rc = store_list(r->store, "packs/", take_pack, &b, e);
+	if (rc == 0)
+		rc = index_put(r, &b.records, true, e);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = catalog_remove(r, CATALOG_INDEX, old[i], e);
+	*packs = b.packs;
+	buf_free(&b.records);
+	free(old);
+	return rc == 0 ? 0 : err_wrap(e, "rebuild the index");
+}
