@@ -316,7 +316,7 @@ explain(const struct transfer *t, struct err *e)
 static int
 v2_do(struct v2 *v, struct transfer *t, void (*start)(struct transfer *t, S3RequestContext *context), struct err *e)
 {
-	struct line *l;
+	struct line *l = NULL;
 
 	t->v = v;
 	if (line_take(v, &l, e))
