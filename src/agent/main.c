@@ -61,7 +61,8 @@ print_outcome(const struct run *r, const json_t *outcome, struct err *e)
 	struct grid_look look = {
 		.colour = isatty(STDOUT_FILENO) && (getenv("NO_COLOR") == NULL || getenv("NO_COLOR")[0] == '\0') &&
 			(getenv("TERM") == NULL || strcmp(getenv("TERM"), "dumb") != 0),
-		.columns = width_terminal(STDOUT_FILENO, 120),
+		/* Nothing is cut for a file or a pipe. */
+		.columns = width_terminal(STDOUT_FILENO, 1000),
 	};
 	char *text, *line;
 	int rc;

@@ -55,7 +55,7 @@ on_terminal(unsigned short columns, bool silent, char *shown, size_t bytes)
 	int leader, follower, before = dup(STDERR_FILENO);
 	struct progress *p;
 	struct err e = ERR_INIT;
-	ssize_t n;
+	size_t used = 0;
 
 	assert_int_equal(openpty(&leader, &follower, NULL, NULL, &size), 0);
 	dup2(follower, STDERR_FILENO);
@@ -68,13 +68,17 @@ on_terminal(unsigned short columns, bool silent, char *shown, size_t bytes)
 		assert_int_equal(clock_sleep_ms(200, &e), 0);
 	}
 	progress_free(p);
-	/* Something to read in any case, so that the read below does not wait. */
+	/* The mark to read to. */
 	assert_int_equal(write(follower, "end", 3), 3);
 	dup2(before, STDERR_FILENO);
 	close(before);
-	n = read(leader, shown, bytes - 1);
-	assert_true(n > 0);
-	shown[n] = '\0';
+	do {
+		ssize_t n = read(leader, shown + used, bytes - 1 - used);
+
+		assert_true(n > 0);
+		used += (size_t)n;
+		shown[used] = '\0';
+	} while (strstr(shown, "end") == NULL);
 	close(follower);
 	close(leader);
 }
