@@ -178,10 +178,33 @@ add_grant(struct buf *sql, const char *name, const char *grantee, const char *pr
 		buf_addstr(sql, " WITH GRANT OPTION");
 }
 
+/* An array literal of the server's, from an array of strings. */
+static char *
+array_literal(const json_t *list)
+{
+	struct buf text = BUF_INIT;
+	const json_t *item;
+	size_t i;
+
+	buf_addc(&text, '{');
+	json_array_foreach(list, i, item) {
+		buf_addstr(&text, i > 0 ? ",\"" : "\"");
+		for (const char *p = json_string_value(item); p != NULL && *p != '\0'; p++) {
+			if (*p == '"' || *p == '\\')
+				buf_addc(&text, '\\');
+			buf_addc(&text, *p);
+		}
+		buf_addc(&text, '"');
+	}
+	buf_addc(&text, '}');
+	return buf_take(&text);
+}
+
 /* The list as it was, instead of the default one.  The server itself reads its notation, aclitem[]. */
 static int
-set_acl(struct conn *c, const char *name, const char *acl, json_t *notes, struct err *e)
+set_acl(struct conn *c, const char *name, const json_t *list, json_t *notes, struct err *e)
 {
+	char *acl = array_literal(list);
 	const char *const params[] = { acl, NULL };
 	struct err own = ERR_INIT;
 	struct buf sql = BUF_INIT;
@@ -189,8 +212,9 @@ set_acl(struct conn *c, const char *name, const char *acl, json_t *notes, struct
 	char *sentence;
 	int rc;
 
-	rows = conn_query(c, "SELECT NULLIF(a.grantee, 0)::pg_catalog.regrole IS NOT NULL, r.rolname, a.privilege_type, a.is_grantable"
+	rows = conn_query(c, "SELECT a.grantee <> 0, r.rolname, a.privilege_type, a.is_grantable"
 	    "  FROM pg_catalog.aclexplode($1::pg_catalog.aclitem[]) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee", params, &own);
+	free(acl);
 	if (rows == NULL) {
 		sentence = mem_printf("the rights on the database could not be set: %s", own.msg);
 		json_add(notes, json_str(sentence));
@@ -263,8 +287,11 @@ set_settings(struct conn *c, const char *name, const json_t *settings, json_t *n
 	size_t i;
 
 	json_array_foreach(settings, i, s) {
-		const char *role = json_opt_str(s, "role", NULL), *setting = json_opt_str(s, "name", ""), *value = json_opt_str(s, "value", "");
+		const char *role = json_opt_str(s, "role", NULL), *text = json_opt_str(s, "setting", "");
+		char *setting = mem_strndup(text, strcspn(text, "="));
+		const char *value = text[strlen(setting)] == '=' ? text + strlen(setting) + 1 : "";
 		struct buf sql = BUF_INIT;
+		int rc;
 
 		buf_addstr(&sql, "ALTER ");
 		if (role != NULL && role[0] != '\0') {
@@ -287,7 +314,9 @@ set_settings(struct conn *c, const char *name, const json_t *settings, json_t *n
 		}
 		buf_addstr(&sql, " TO ");
 		add_value(&sql, setting, value);
-		if (try_one(c, &sql, "a setting", notes, e))
+		rc = try_one(c, &sql, "a setting", notes, e);
+		free(setting);
+		if (rc != 0)
 			return -1;
 	}
 	return 0;
@@ -296,13 +325,13 @@ set_settings(struct conn *c, const char *name, const json_t *settings, json_t *n
 int
 restore_end(struct restore *r, const json_t *facts, json_t *notes, struct err *e)
 {
-	const char *acl = json_opt_str(facts, "acl", NULL);
+	const json_t *acl = json_object_get(facts, "acl");
 	struct conn *c = conn_open(r->o.target, NULL, e);
 	int rc = c == NULL ? -1 : 0;
 
 	if (rc == 0 && !r->o.no_owner)
 		rc = set_owner(c, r->o.database, facts, notes, e);
-	if (rc == 0 && !r->o.no_owner && acl != NULL)
+	if (rc == 0 && !r->o.no_owner && json_is_array(acl))
 		rc = set_acl(c, r->o.database, acl, notes, e);
 	if (rc == 0)
 		rc = set_settings(c, r->o.database, json_object_get(facts, "settings"), notes, e);
