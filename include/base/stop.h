@@ -2,6 +2,7 @@
 #define HF_BASE_STOP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -20,8 +21,12 @@ int stop_fd(void);
 /* The signal, or 0. */
 int stop_signal(void);
 
-/* 0, or -1 with ERR_STOPPED. */
+/* 0, or -1 with ERR_STOPPED (a signal came) or ERR_TIMEOUT (the deadline is over). */
 int stop_check(struct err *e);
+
+/* From `ms` milliseconds from now on, stop_check fails: the ceiling on a whole job (R12).  0 takes it away.  `what` (a string
+ * constant) names the job in the message. */
+void stop_set_deadline(int64_t ms, const char *what);
 
 /* Puts the signal handling of a child back to the default: async-signal-safe, called between fork and exec. */
 void stop_reset_in_child(void);

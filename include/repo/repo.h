@@ -65,9 +65,9 @@ struct repo_run;
 struct repo_run *repo_begin(struct repo *r, const char *command, struct err *e) MUST_USE;
 
 /*
- * A stream of the backup.  `kind` is "dump"; `database` may be NULL.  Names are unique in a run (asserted).  Its finish
- * completes the stream within the run; free without finish makes the run unfit for commit unless the caller begins the
- * stream anew under the same name.
+ * A stream of the backup.  `kind` is "dump" or "sql"; `database` may be NULL.  Its finish completes the stream within the run;
+ * free without finish makes the run unfit for commit, unless the stream is begun anew.  A name that was written before is
+ * begun anew: what it held is forgotten (and its chunks are known).
  */
 struct sink *repo_write(struct repo_run *run, const char *name, const char *kind, const char *database);
 
@@ -109,6 +109,15 @@ int repo_load(struct repo *r, const char id[33], json_t **summary, json_t **deta
  * ERR_KEY for an agent.
  */
 int repo_read(struct repo *r, const json_t *stream, struct sink *to, struct err *e) MUST_USE;
+
+/* ---- legal hold ---- */
+
+/* Puts a backup on hold, or takes all its holds away.  While it is on hold nothing lets it expire. */
+int repo_hold(struct repo *r, const char id[33], const char *by, struct err *e) MUST_USE;
+int repo_release(struct repo *r, const char id[33], struct err *e) MUST_USE;
+
+/* An object with a member (true) for each id on hold. */
+int repo_holds(struct repo *r, json_t **held, struct err *e) MUST_USE;
 
 /* ---- reports ---- */
 

@@ -1,14 +1,20 @@
 #include "base/stop.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 static volatile sig_atomic_t came;
 static int event = -1;
+static _Atomic int64_t deadline;            /* of clock_mono_ms; 0: none */
+static const char *limited;
+static int64_t limit_ms;
 
 static void
 on_signal(int signo)
@@ -51,13 +57,28 @@ stop_signal(void)
 	return came;
 }
 
+void
+stop_set_deadline(int64_t ms, const char *what)
+{
+	limited = what;
+	limit_ms = ms;
+	atomic_store(&deadline, ms == 0 ? 0 : clock_mono_ms() + ms);
+}
+
 int
 stop_check(struct err *e)
 {
+	int64_t until = atomic_load(&deadline);
 	int signo = came;
 
-	if (signo == 0)
+	if (signo == 0 && (until == 0 || clock_mono_ms() < until))
 		return 0;
+	if (signo == 0) {
+		char limit[32];
+
+		err_set(e, ERR_TIMEOUT, "%s took longer than its deadline of %s", limited, clock_human(limit, limit_ms));
+		return err_hint(e, "See what it was waiting for, or raise `deadline` in the configuration.");
+	}
 	err_set(e, ERR_STOPPED, "stopped by %s", signo == SIGINT ? "SIGINT" : signo == SIGTERM ? "SIGTERM" : "SIGHUP");
 	e->sys = signo;
 	return -1;
@@ -84,6 +105,7 @@ stop_clear(void)
 	uint64_t count;
 
 	came = 0;
+	atomic_store(&deadline, 0);
 	if (event >= 0 && read(event, &count, sizeof(count)) < 0)
 		return;
 }

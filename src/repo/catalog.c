@@ -23,6 +23,7 @@ static const char *const folders[] = {
 	[CATALOG_REPORT] = "reports/",
 	[CATALOG_RUN] = "runs/",
 	[CATALOG_SWEEP] = "sweeps/",
+	[CATALOG_HOLD] = "holds/",
 };
 
 const char *

@@ -9,7 +9,7 @@
  * immutable, so a copy in the local cache folder is as good as the store's, and authenticated the same way: a copy that
  * does not open is thrown away and fetched again.
  */
-enum catalog_type { CATALOG_INDEX = 1, CATALOG_MANIFEST, CATALOG_REPORT, CATALOG_RUN, CATALOG_SWEEP };
+enum catalog_type { CATALOG_INDEX = 1, CATALOG_MANIFEST, CATALOG_REPORT, CATALOG_RUN, CATALOG_SWEEP, CATALOG_HOLD };
 
 #define CATALOG_SECTIONS 4
 #define CATALOG_SECTION_MAX (1u << 30)          /* plain bytes of one section */

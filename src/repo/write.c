@@ -1,4 +1,3 @@
-#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -472,6 +471,7 @@ stream_reset(struct stream *stream)
 	stream->chunks = NULL;
 	stream->count = stream->room = 0;
 	stream->bytes = 0;
+	stream->complete = false;
 	json_array_clear(stream->lists);
 }
 
@@ -485,7 +485,6 @@ repo_write(struct repo_run *run, const char *name, const char *kind, const char 
 	pthread_mutex_lock(&run->lock);
 	for (stream = run->streams; stream != NULL && strcmp(stream->name, name) != 0;)
 		stream = stream->next;
-	assert(stream == NULL || !stream->complete);
 	if (stream != NULL) {
 		stream_reset(stream);
 	} else {

@@ -1,0 +1,84 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "repo/catalog.h"
+
+/* docs/repository-format.md, section 10. */
+
+int
+repo_hold(struct repo *r, const char id_text[33], const char *by, struct err *e)
+{
+	struct buf section = BUF_INIT;
+	json_t *hold = json_object();
+	char now[CLOCK_TEXT], *text;
+	uint8_t id[ID_BYTES];
+	int rc;
+
+	json_put_str(hold, "backup", id_text);
+	json_put_str(hold, "by", by);
+	json_put_str(hold, "time", clock_format_s(now, clock_wall_us()));
+	text = json_text(hold, JSON_COMPACT);
+	buf_addstr(&section, text);
+	rand_bytes(id, sizeof(id));
+	rc = catalog_put(r, CATALOG_HOLD, id, &section, 1, e);
+	buf_free(&section);
+	free(text);
+	json_decref(hold);
+	return rc == 0 ? 0 : err_wrap(e, "put backup %s on hold", id_text);
+}
+
+/* Calls for each hold: notes the backup in `held` if that is given; removes it if it is one of `release`. */
+static int
+each_hold(struct repo *r, json_t *held, const char *release, struct err *e)
+{
+	uint8_t (*ids)[ID_BYTES];
+	size_t count;
+	int rc = 0;
+
+	if (catalog_list(r, CATALOG_HOLD, &ids, NULL, &count, e))
+		return -1;
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		struct buf section = BUF_INIT;
+		json_t *hold = NULL;
+		const char *backup;
+
+		rc = catalog_get(r, CATALOG_HOLD, ids[i], &section, 1, e);
+		if (rc != 0 && e->kind == ERR_NOT_FOUND) {
+			err_clear(e);           /* released between the listing and now */
+			rc = 0;
+			continue;
+		}
+		if (rc == 0) {
+			hold = json_parse(section.data, section.bytes, "a hold", e);
+			rc = hold == NULL ? -1 : 0;
+		}
+		backup = json_opt_str(hold, "backup", "");
+		if (held != NULL && rc == 0)
+			json_put_bool(held, backup, true);
+		if (release != NULL && rc == 0 && strcmp(backup, release) == 0)
+			rc = catalog_remove(r, CATALOG_HOLD, ids[i], e);
+		json_decref(hold);
+		buf_free(&section);
+	}
+	free(ids);
+	return rc;
+}
+
+int
+repo_release(struct repo *r, const char id[33], struct err *e)
+{
+	return each_hold(r, NULL, id, e) == 0 ? 0 : err_wrap(e, "release backup %s", id);
+}
+
+int
+repo_holds(struct repo *r, json_t **held, struct err *e)
+{
+	*held = json_object();
+	if (each_hold(r, *held, NULL, e) == 0)
+		return 0;
+	json_decref(*held);
+	*held = NULL;
+	return err_wrap(e, "read the holds");
+}
