@@ -46,7 +46,8 @@ struct archive_digest {
 
 void archive_digest_free(struct archive_digest *d);             /* and empties it */
 
-/* Moves all of `from` behind what `to` has: one digest of all streams of a database.  `from` is empty afterwards. */
+/* Moves all of `from` behind what `to` has: one digest of all streams of a database.  The few items that pg_dump writes into every
+ * archive (ENCODING, DATABASE, ...) are kept once.  `from` is empty afterwards. */
 void archive_digest_merge(struct archive_digest *to, struct archive_digest *from);
 
 /* "table", "blob", "sequence", and back (-1 for another word). */

@@ -42,6 +42,15 @@ free_strings(char **strings, size_t n)
 	free(strings);
 }
 
+static void
+free_item(struct archive_item *t)
+{
+	char *all[] = { t->desc, t->namespace, t->tag, t->owner, t->tablespace, t->tableam, t->defn };
+
+	for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++)
+		free(all[k]);
+}
+
 void
 archive_digest_free(struct archive_digest *d)
 {
@@ -49,13 +58,8 @@ archive_digest_free(struct archive_digest *d)
 		free(d->entries[i].name);
 		free_strings(d->entries[i].columns, d->entries[i].n_columns);
 	}
-	for (size_t i = 0; i < d->n_items; i++) {
-		struct archive_item *t = &d->items[i];
-		char *all[] = { t->desc, t->namespace, t->tag, t->owner, t->tablespace, t->tableam, t->defn };
-
-		for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++)
-			free(all[k]);
-	}
+	for (size_t i = 0; i < d->n_items; i++)
+		free_item(&d->items[i]);
 	free(d->entries);
 	free(d->items);
 	free(d->server_version);
@@ -63,13 +67,38 @@ archive_digest_free(struct archive_digest *d)
 	*d = (struct archive_digest)ARCHIVE_DIGEST_INIT;
 }
 
+/* What pg_dump writes into every archive, whatever section it was asked for. */
+static bool
+is_in_every_archive(const struct archive_item *t)
+{
+	static const char *const always[] = { "ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES" };
+
+	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
+		if (strcmp(t->desc, always[i]) == 0)
+			return true;
+	return strncmp(t->tag, "DATABASE ", 9) == 0;            /* its comment, ACL, security label */
+}
+
+static bool
+has_item(const struct archive_digest *d, const struct archive_item *t)
+{
+	for (size_t i = 0; i < d->n_items; i++)
+		if (strcmp(d->items[i].desc, t->desc) == 0 && strcmp(d->items[i].tag, t->tag) == 0 && strcmp(d->items[i].defn, t->defn) == 0)
+			return true;
+	return false;
+}
+
 void
 archive_digest_merge(struct archive_digest *to, struct archive_digest *from)
 {
 	for (size_t i = 0; i < from->n_entries; i++)
 		*archive_digest_entry(to, ARCHIVE_TABLE) = from->entries[i];
-	for (size_t i = 0; i < from->n_items; i++)
-		*archive_digest_item(to) = from->items[i];
+	for (size_t i = 0; i < from->n_items; i++) {
+		if (is_in_every_archive(&from->items[i]) && has_item(to, &from->items[i]))
+			free_item(&from->items[i]);
+		else
+			*archive_digest_item(to) = from->items[i];
+	}
 	if (to->dump_version == NULL) {
 		to->format_minor = from->format_minor;
 		to->server_version = from->server_version;
