@@ -41,16 +41,33 @@ is_preamble(const struct archive_item *item)
 	return strcmp(item->desc, "ENCODING") == 0 || strcmp(item->desc, "STDSTRINGS") == 0 || strcmp(item->desc, "SEARCHPATH") == 0;
 }
 
+/* Says what the database itself is like: its locale, rights, settings, under its name. */
+static bool
+is_of_database(const struct archive_item *item)
+{
+	return strncmp(item->desc, "DATABASE", 8) == 0 || (item->namespace[0] == '\0' && strncmp(item->tag, "DATABASE ", 9) == 0);
+}
+
+static const char *
+database_name(const struct archive_digest *d)
+{
+	for (size_t i = 0; i < d->n_items; i++)
+		if (strcmp(d->items[i].desc, "DATABASE") == 0)
+			return d->items[i].tag;
+	return "";
+}
+
 static const struct archive_item **
-sorted(const struct archive_digest *d, size_t *n)
+sorted(const struct archive_digest *d, bool same_name, size_t *n)
 {
 	const struct archive_item **list = mem_zero(d->n_items + 1, sizeof(const struct archive_item *));
-	size_t kept = 0;
+	size_t all = 0, kept = 0;
 
 	for (size_t i = 0; i < d->n_items; i++)
-		list[i] = &d->items[i];
-	qsort(list, d->n_items, sizeof(const struct archive_item *), item_order);
-	for (size_t i = 0; i < d->n_items; i++)
+		if (same_name || !is_of_database(&d->items[i]))
+			list[all++] = &d->items[i];
+	qsort(list, all, sizeof(const struct archive_item *), item_order);
+	for (size_t i = 0; i < all; i++)
 		if (kept == 0 || !is_preamble(list[i]) || item_order(&list[kept - 1], &list[i]) != 0)
 			list[kept++] = list[i];
 	*n = kept;
@@ -102,18 +119,13 @@ line_order(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* CREATE TABLE writes a column a line: the same lines in another order are the same table. */
+/* The same lines in another order. */
 static bool
-same_columns(const struct archive_item *a, const struct archive_item *b)
+same_lines(const struct archive_item *a, const struct archive_item *b, bool loose)
 {
-	struct lines x, y;
-	bool same;
+	struct lines x = cut_lines(a->defn, loose), y = cut_lines(b->defn, loose);
+	bool same = x.n == y.n;
 
-	if (strcmp(a->desc, "TABLE") != 0 && strcmp(a->desc, "FOREIGN TABLE") != 0)
-		return false;
-	x = cut_lines(a->defn, true);
-	y = cut_lines(b->defn, true);
-	same = x.n == y.n;
 	if (same && x.n > 0) {
 		qsort(x.at, x.n, sizeof(*x.at), line_order);
 		qsort(y.at, y.n, sizeof(*y.at), line_order);
@@ -123,6 +135,20 @@ same_columns(const struct archive_item *a, const struct archive_item *b)
 	free_lines(&x);
 	free_lines(&y);
 	return same;
+}
+
+/* CREATE TABLE writes a column a line. */
+static bool
+same_columns(const struct archive_item *a, const struct archive_item *b)
+{
+	return (strcmp(a->desc, "TABLE") == 0 || strcmp(a->desc, "FOREIGN TABLE") == 0) && same_lines(a, b, true);
+}
+
+/* Settings of a database are a set; their order tells when each was made. */
+static bool
+same_settings(const struct archive_item *a, const struct archive_item *b)
+{
+	return strcmp(a->desc, "DATABASE PROPERTIES") == 0 && same_lines(a, b, false);
 }
 
 static void
@@ -194,8 +220,9 @@ note_reordered(json_t *list, const struct archive_item *item)
 bool
 compare_schema(json_t *database, json_t *reordered, const struct archive_digest *source, const struct archive_digest *restored)
 {
+	bool same_name = strcmp(database_name(source), database_name(restored)) == 0;
 	size_t n, m, i = 0, k = 0;
-	const struct archive_item **a = sorted(source, &n), **b = sorted(restored, &m);
+	const struct archive_item **a = sorted(source, same_name, &n), **b = sorted(restored, same_name, &m);
 	bool same = true, loose = json_array_size(reordered) > 0;
 	struct buf diff = BUF_INIT;
 
@@ -203,7 +230,7 @@ compare_schema(json_t *database, json_t *reordered, const struct archive_digest 
 		int order = i == n ? 1 : k == m ? -1 : key_order(a[i], b[k]);
 
 		if (order == 0 && equal_but_text(a[i], b[k])) {
-			if (strcmp(a[i]->defn, b[k]->defn) == 0) {
+			if (strcmp(a[i]->defn, b[k]->defn) == 0 || same_settings(a[i], b[k])) {
 				/* nothing to say */
 			} else if (same_columns(a[i], b[k])) {
 				note_reordered(reordered, a[i]);

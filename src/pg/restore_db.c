@@ -38,6 +38,23 @@ check_locale(const struct pg_target *target, const json_t *facts, struct err *e)
 	return 0;
 }
 
+/* Its own one, where that was made; else the default. */
+static int
+add_tablespace(struct buf *sql, struct conn *c, const json_t *facts, struct err *e)
+{
+	const char *const params[] = { json_opt_str(facts, "tablespace", "pg_default"), NULL };
+	char *there = NULL;
+
+	if (conn_value(&there, c, "SELECT spcname FROM pg_catalog.pg_tablespace WHERE spcname = $1", params, e))
+		return -1;
+	if (there != NULL) {
+		buf_addstr(sql, " TABLESPACE ");
+		quote_ident(sql, there);
+	}
+	free(there);
+	return 0;
+}
+
 int
 restore_create(const struct pg_target *target, const char *name, const json_t *facts, struct err *e)
 {
@@ -69,6 +86,8 @@ restore_create(const struct pg_target *target, const char *name, const json_t *f
 	}
 	add_option(&sql, "LC_COLLATE", facts, "collate");
 	add_option(&sql, "LC_CTYPE", facts, "ctype");
+	if (add_tablespace(&sql, c, facts, e))
+		goto out;
 	rc = conn_exec(c, (char *)sql.data, e);
 	if (rc != 0)
 		err_wrap(e, "make database \"%s\"", name);

