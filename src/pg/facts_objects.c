@@ -47,7 +47,8 @@ static const char counts[] =
     CATALOG("pg_foreign_server", "foreign server")
     CATALOG("pg_foreign_data_wrapper", "foreign-data wrapper")
     CATALOG("pg_language", "language")
-    CATALOG("pg_cast", "cast")
+    /* Not the one that a range type brings along. */
+    CATALOG("pg_cast", "cast") " AND oid NOT IN (SELECT objid FROM pg_depend WHERE classid = 'pg_cast'::regclass AND deptype = 'i')"
     CATALOG("pg_operator", "operator")
     CATALOG("pg_opclass", "operator class")
     CATALOG("pg_opfamily", "operator family")
