@@ -56,6 +56,7 @@ kind_of_status(long status)
 		return ERR_DENIED;
 	case 404:
 	case 408:
+	case 409:
 	case 425:
 	case 429:
 		return ERR_STORE;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -39,8 +40,9 @@ static struct {
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static char load_error[256];            /* "": loaded */
 
-/* libs3 gives an aborted request's handle back to its common stock before it takes it out of its context: nobody may start
- * another request in between. */
+/* Held while a request is made and while one is aborted.  libs3 gives an aborted request's handle back to its common stock
+ * before it takes it out of its context: nobody may start another request in between.  And it dates requests by gmtime, which
+ * has one answer for all threads. */
 static pthread_mutex_t stock = PTHREAD_MUTEX_INITIALIZER;
 
 static void
@@ -296,6 +298,8 @@ explain(const struct transfer *t, struct err *e)
 		f.status = 403;
 	else if (t->status == S3StatusHttpErrorNotFound)
 		f.status = 404;
+	else if (t->status == S3StatusHttpErrorConflict)
+		f.status = 409;
 	else if (t->status == S3StatusHttpErrorMovedTemporarily)
 		f.status = 307;
 	else if (t->status == S3StatusHttpErrorBadRequest)
@@ -495,6 +499,19 @@ struct listing {
 	bool got;                       /* this page had keys */
 };
 
+/* libs3 reads a listing's times, which are UTC, as if they were of this machine's zone; taking them apart there again gives
+ * what the store said (but for the hour that a zone leaps over in spring, which comes out an hour off). */
+static int64_t
+utc_us(int64_t misread_s)
+{
+	time_t s = (time_t)misread_s;
+	struct tm tm;
+
+	if (misread_s <= 0 || localtime_r(&s, &tm) == NULL)
+		return 0;
+	return (int64_t)timegm(&tm) * 1000000;
+}
+
 static S3Status
 on_list(int truncated, const char *next, int count, const S3ListBucketContent *contents, int prefixes, const char **names, void *ctx)
 {
@@ -507,7 +524,7 @@ on_list(int truncated, const char *next, int count, const S3ListBucketContent *c
 	l->more = truncated != 0;
 	for (int i = 0; i < count; i++) {
 		buf_u64(&l->held, contents[i].size);
-		buf_u64(&l->held, contents[i].lastModified > 0 ? (uint64_t)contents[i].lastModified * 1000000 : 0);
+		buf_u64(&l->held, (uint64_t)utc_us(contents[i].lastModified));
 		buf_add(&l->held, contents[i].key, strlen(contents[i].key) + 1);
 		snprintf(l->marker, sizeof(l->marker), "%s", contents[i].key);
 		l->got = true;

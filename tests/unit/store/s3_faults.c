@@ -272,7 +272,7 @@ wrong_keys_and_missing_buckets_are_told_apart(void **state)
 static void
 server_that_is_not_there_is_unreachable(void **state)
 {
-	uint16_t port;
+	uint16_t port = 0;
 	int fd = proxy_socket(0, true, &port);
 	char *endpoint = mem_printf("http://127.0.0.1:%u", (unsigned)port);
 
