@@ -1,0 +1,437 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stop.h"
+#include "ops/common.h"
+#include "pg/archive.h"
+#include "pg/dump.h"
+#include "pg/facts.h"
+#include "pg/quote.h"
+
+#define LOCK_PAUSE_MS 5000              /* before another try after a lock in the way (R38) */
+#define SUSPECT_LOOKS_BACK 7
+
+/* A backup under way. */
+struct backup {
+	const struct ops *ops;
+	const struct settings *settings;
+	struct opened opened;
+	struct conn *lock;              /* holds the advisory lock while it lives (R27) */
+	struct tools tools;
+	struct repo_run *run;
+	json_t *cluster;                /* facts */
+	json_t *databases;              /* facts of each */
+	json_t *names;                  /* of the databases */
+	json_t *entries, *plan;
+	json_t *outcome;
+	uint64_t rows;
+	int64_t time_us;                /* of the first snapshot */
+};
+
+/* ---- one database ---- */
+
+struct database_dump {
+	struct backup *backup;
+	struct dump *dump;
+	const char *name;
+	const struct dump_stream *streams;
+	size_t count;
+	struct archive_digest *digests; /* one a stream */
+};
+
+/* "langfuse/pre-data", "langfuse/public.traces": as `cat` takes it. */
+static char *
+stream_name(const char *database, const struct dump_stream *s)
+{
+	char *table, *name;
+
+	if (s->kind != DUMP_TABLE)
+		return mem_printf("%s/%s", database, s->name);
+	table = quote_name(s->schema, s->table);
+	name = mem_printf("%s/%s", database, table);
+	free(table);
+	return name;
+}
+
+static int
+dump_one_stream(void *ctx, struct parallel *p, size_t i, struct err *e)
+{
+	struct database_dump *d = ctx;
+	char *name = stream_name(d->name, &d->streams[i]);
+	struct sink *sink = repo_write(d->backup->run, name, "dump", d->name);
+	int rc = -1;
+
+	progress_item(d->backup->ops->progress, name);
+	sink = archive_reader_new(&d->digests[i], NULL, parallel_guard(p, sink));
+	/* The sink is finished, and the stream with it part of the backup, only behind pg_dump's exit status (R4, R7). */
+	if (dump_run(d->dump, i, sink, e) == 0)
+		rc = sink_finish(sink, e);
+	sink_free(sink);
+	if (rc != 0 && strstr(e->msg, "given up") == NULL)
+		log_debug("stream \"%s\": %s", name, e->msg);
+	free(name);
+	return rc;
+}
+
+static void
+note_plan(struct backup *b, const char *database, const struct dump_stream *s)
+{
+	static const char *const sections[] = { "pre-data", "table", "rest", "post-data" };
+	char *name = stream_name(database, s);
+	json_t *o = json_object();
+
+	json_put_str(o, "stream", name);
+	json_put_str(o, "section", sections[s->kind]);
+	json_put_str(o, "schema", s->schema);
+	json_put_str(o, "table", s->table);
+	json_add(b->plan, o);
+	free(name);
+}
+
+/* Keeps what was learnt, once all of it is certain. */
+static void
+keep_database(struct database_dump *d)
+{
+	struct backup *b = d->backup;
+	json_t *facts = json_copy(dump_facts(d->dump));
+	char time[CLOCK_TEXT];
+
+	if (b->time_us == 0)
+		b->time_us = dump_time_us(d->dump);
+	json_put_str(facts, "snapshot_lsn", dump_lsn(d->dump));
+	json_put_str(facts, "snapshot_time", clock_format(time, dump_time_us(d->dump)));
+	json_add(b->databases, facts);
+	for (size_t i = 0; i < d->count; i++) {
+		note_plan(b, d->name, &d->streams[i]);
+		entries_add(b->entries, d->name, &d->digests[i], &b->rows);
+	}
+}
+
+static void
+report_waiters(struct database_dump *d)
+{
+	struct err ignored = ERR_INIT;
+	json_t *waiters = dump_waiters(d->dump, &ignored), *waiter;
+	size_t i;
+
+	json_array_foreach(waiters, i, waiter)
+		outcome_warn(d->backup->outcome, "database \"%s\": the dump's locks held up a session: %s", d->name, json_string_value(waiter));
+	json_decref(waiters);
+}
+
+static int
+try_database(struct backup *b, const char *name, struct err *e)
+{
+	const struct settings *s = b->settings;
+	const struct dump_options options = {
+		.exclude_table_data = s->exclude_table_data,
+		.large_table_bytes = s->backup.large_table_bytes,
+		.lock_timeout_ms = s->backup.lock_timeout_ms,
+		.idle_timeout_ms = s->backup.idle_timeout_ms,
+	};
+	struct database_dump d = { .backup = b, .name = name };
+	uint64_t expected = 0;
+	int rc = -1;
+
+	d.dump = dump_begin(&s->source, name, &b->tools, &options, e);
+	if (d.dump == NULL)
+		goto out;
+	d.streams = dump_streams(d.dump, &d.count);
+	d.digests = mem_zero(d.count, sizeof(*d.digests));
+	for (size_t i = 0; i < d.count; i++)
+		expected += d.streams[i].estimated_bytes;
+	progress_phase(b->ops->progress, name, expected);
+	rc = parallel_run(s->backup.jobs, d.count, dump_one_stream, &d, e);
+	if (rc == 0) {
+		report_waiters(&d);
+		rc = dump_end(d.dump, e);
+	}
+	if (rc == 0)
+		keep_database(&d);
+out:
+	for (size_t i = 0; i < d.count; i++)
+		archive_digest_free(&d.digests[i]);
+	free(d.digests);
+	dump_free(d.dump);
+	return rc == 0 ? 0 : err_wrap(e, "database \"%s\"", name);
+}
+
+/* A lock in the way (R38) is worth another whole try: a migration ends. */
+static int
+dump_database(struct backup *b, const char *name, struct err *e)
+{
+	unsigned tries = b->settings->backup.lock_attempts;
+	int64_t began = clock_mono_ms();
+	int rc = try_database(b, name, e);
+
+	for (unsigned i = 1; rc != 0 && e->kind == ERR_LOCKED && i < tries; i++) {
+		log_warning("%s; trying again in %d s (try %u of %u)", e->msg, LOCK_PAUSE_MS / 1000, i + 1, tries);
+		err_clear(e);
+		if (clock_sleep_ms(LOCK_PAUSE_MS, e))
+			return -1;
+		rc = try_database(b, name, e);
+	}
+	if (rc == 0) {
+		char *phase = mem_printf("dump %s", name);
+
+		outcome_phase(b->outcome, phase, began, 0);
+		free(phase);
+	}
+	return rc;
+}
+
+static int
+dump_the_globals(struct backup *b, struct err *e)
+{
+	struct sink *sink = repo_write(b->run, "globals", "sql", NULL);
+	bool without_passwords = false;
+	int rc = dump_globals(&b->settings->source, &b->tools, b->settings->backup.idle_timeout_ms, &without_passwords, sink, e);
+
+	if (rc == 0)
+		rc = sink_finish(sink, e);
+	sink_free(sink);
+	if (rc == 0 && without_passwords)
+		outcome_warn(b->outcome, "roles were dumped without their passwords: \"%s\" may not read pg_authid (R32)",
+		    b->settings->source.user != NULL ? b->settings->source.user : "the role");
+	return rc == 0 ? 0 : err_wrap(e, "globals");
+}
+
+/* ---- before and after ---- */
+
+/* R27: one run at a time for this source and this repository, held by a session: it ends with us, however we end. */
+static int
+take_lock(struct backup *b, struct err *e)
+{
+	const char *const params[] = { repo_uuid(b->opened.repo), NULL };
+	char *got = NULL;
+	int rc;
+
+	b->lock = conn_open(&b->settings->source, NULL, e);
+	if (b->lock == NULL)
+		return -1;
+	rc = conn_value(&got, b->lock, "SELECT pg_try_advisory_lock(hashtext('holdfast'), hashtext($1))", params, e);
+	if (rc == 0 && strcmp(got != NULL ? got : "f", "t") != 0) {
+		rc = err_set(e, ERR_LOCKED, "another backup of this server into this repository is under way");
+		err_hint(e, "Wait for it; its session in pg_stat_activity has application_name holdfast.");
+	}
+	free(got);
+	return rc;
+}
+
+static int
+choose_databases(struct backup *b, const char *const *asked, struct err *e)
+{
+	if (asked == NULL)
+		asked = b->settings->databases;
+	if (asked == NULL) {
+		b->names = facts_databases(b->lock, e);
+		return b->names == NULL ? -1 : 0;
+	}
+	b->names = json_array();
+	for (; *asked != NULL; asked++)
+		json_add(b->names, json_str(*asked));
+	return 0;
+}
+
+static int
+prepare(struct backup *b, const struct backup_request *r, struct err *e)
+{
+	if (open_repo(&b->opened, b->settings, 0, e) || take_lock(b, e))
+		return -1;
+	/* R39: a pg_dump that is too old is found before anything is begun. */
+	if (tools_find(&b->tools, TOOLS_DUMP, b->settings->source.bin_dir, conn_server_version(b->lock) / 10000, e) ||
+	    choose_databases(b, r->databases, e))
+		return -1;
+	b->cluster = facts_cluster(b->lock, e);
+	if (b->cluster == NULL)
+		return -1;
+	b->run = repo_begin(b->opened.repo, "backup", e);
+	return b->run == NULL ? -1 : 0;
+}
+
+static int
+by_size(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* R6: far fewer rows than the median of the last backups of the same databases is no reason to fail, and one to look. */
+static int
+look_for_shrinking(struct backup *b, json_t *summary, struct err *e)
+{
+	int64_t rows[SUSPECT_LOOKS_BACK], median;
+	char *group = backup_group(summary);
+	json_t *backups, *backup;
+	size_t i, n = 0;
+
+	json_put(summary, "suspect", json_null());
+	if (repo_list(b->opened.repo, &backups, e)) {
+		free(group);
+		return -1;
+	}
+	json_array_foreach(backups, i, backup) {
+		char *other = backup_group(backup);
+
+		if (n < SUSPECT_LOOKS_BACK && strcmp(other, group) == 0 && json_opt_str(backup, "suspect", NULL) == NULL)
+			rows[n++] = json_opt_int(backup, "rows", 0);
+		free(other);
+	}
+	json_decref(backups);
+	free(group);
+	if (n == 0)
+		return 0;
+	qsort(rows, n, sizeof(rows[0]), by_size);
+	median = rows[n / 2];
+	if ((double)b->rows < (double)median * (100 - b->settings->backup.shrink_percent) / 100) {
+		char *why = mem_printf("%" PRIu64 " rows, where the last %zu backups had %" PRId64 " in the middle (R6)", b->rows, n, median);
+
+		json_put_str(summary, "suspect", why);
+		outcome_warn(b->outcome, "this backup is suspect: %s; nothing older expires until it is explained", why);
+		free(why);
+	}
+	return 0;
+}
+
+static json_t *
+summary_new(const struct backup *b, const struct backup_request *r, int64_t began_ms)
+{
+	json_t *summary = json_object();
+	char text[CLOCK_TEXT];
+
+	json_put_str(summary, "time", clock_format_s(text, b->time_us != 0 ? b->time_us : clock_wall_us()));
+	json_put_str(summary, "finished", clock_format_s(text, clock_wall_us()));
+	json_put_str(summary, "source", b->settings->name);
+	json_put_str(summary, "system_identifier", json_opt_str(b->cluster, "system_identifier", NULL));
+	json_put_str(summary, "server_version", json_opt_str(b->cluster, "server_version", NULL));
+	json_put_str(summary, "pg_dump_version", b->tools.version);
+	json_put(summary, "databases", json_incref(b->names));
+	json_put_str(summary, "label", r->label);
+	json_put_int(summary, "rows", (int64_t)b->rows);
+	json_put_int(summary, "entries", (int64_t)json_array_size(b->entries));
+	json_put_int(summary, "duration_ms", clock_mono_ms() - began_ms);
+	return summary;
+}
+
+static json_t *
+detail_new(const struct backup *b)
+{
+	json_t *detail = json_object(), *facts = json_object(), *excluded = json_array();
+
+	for (const char *const *x = b->settings->exclude_table_data; x != NULL && *x != NULL; x++)
+		json_add(excluded, json_str(*x));
+	json_put(facts, "cluster", json_incref(b->cluster));
+	json_put(facts, "databases", json_incref(b->databases));
+	json_put(facts, "exclude_table_data", excluded);
+	json_put(detail, "facts", facts);
+	json_put(detail, "entries", json_incref(b->entries));
+	json_put(detail, "plan", json_incref(b->plan));
+	return detail;
+}
+
+/* Streams as the outcome lists them come from the manifest that was just written. */
+static int
+describe(struct backup *b, const char id[33], struct err *e)
+{
+	json_t *summary, *detail;
+
+	if (repo_load(b->opened.repo, id, &summary, &detail, e))
+		return err_wrap(e, "read the manifest back");
+	json_put(b->outcome, "backup", summary);
+	json_put(b->outcome, "streams", json_incref(json_object_get(detail, "streams")));
+	json_decref(detail);
+	return 0;
+}
+
+static void
+seen(void *ctx, uint64_t bytes, uint64_t known)
+{
+	progress_add(ctx, bytes);
+	progress_known(ctx, known);
+}
+
+static int
+take_backup(struct backup *b, const struct backup_request *r, int64_t began_ms, struct err *e)
+{
+	struct repo_stats stats;
+	char id[33], stored[32];
+	json_t *name, *summary;
+	int64_t since;
+	size_t i;
+
+	repo_run_watch(b->run, seen, b->ops->progress);
+	if (dump_the_globals(b, e))
+		return -1;
+	json_array_foreach(b->names, i, name)
+		if (dump_database(b, json_string_value(name), e))
+			return -1;
+	repo_run_stats(b->run, &stats);
+	summary = summary_new(b, r, began_ms);
+	if (look_for_shrinking(b, summary, e)) {
+		json_decref(summary);
+		return -1;
+	}
+	since = clock_mono_ms();
+	progress_phase(b->ops->progress, "commit", 0);
+	{
+		struct repo_run *run = b->run;
+
+		b->run = NULL;          /* commit ends it either way */
+		if (repo_commit(run, summary, detail_new(b), id, e))
+			return -1;
+	}
+	outcome_phase(b->outcome, "commit", since, 0);
+	log_debug("backup %s committed; %s new", id, bytes_human(stored, stats.new_bytes));
+	if (r->hold && repo_hold(b->opened.repo, id, repo_holder_name(b->opened.repo), e))
+		return -1;
+	return describe(b, id, e);
+}
+
+static void
+say_what_is_left(struct backup *b, struct err *e)
+{
+	struct repo_stats stats;
+	char human[32];
+
+	repo_run_stats(b->run, &stats);
+	repo_abandon(b->run);
+	b->run = NULL;
+	log_info("nothing was committed%s%s%s", stats.stored_bytes > 0 ? "; " : "", stats.stored_bytes > 0 ? bytes_human(human, stats.stored_bytes) : "",
+	    stats.stored_bytes > 0 ? " of stored chunks will be found again by the next run" : "");
+	if (e->kind == ERR_DATABASE)
+		err_hint(e, "The server's own log says why; `holdfast check` looks at it from here.");
+}
+
+int
+ops_backup(const struct ops *o, const struct backup_request *r, json_t **outcome, struct err *e)
+{
+	struct backup b = { .ops = o, .settings = o->settings, .tools = TOOLS_INIT };
+	int64_t began = clock_mono_ms();
+	int rc;
+
+	b.outcome = outcome_new("backup");
+	b.databases = json_array();
+	b.entries = json_array();
+	b.plan = json_array();
+	stop_set_deadline(o->settings->backup.deadline_ms, "the backup");
+	rc = prepare(&b, r, e) || take_backup(&b, r, began, e) ? -1 : 0;
+	if (b.run != NULL)
+		say_what_is_left(&b, e);
+	stop_set_deadline(0, "");
+	conn_close(b.lock);
+	open_close(&b.opened);
+	tools_free(&b.tools);
+	json_decref(b.cluster);
+	json_decref(b.databases);
+	json_decref(b.names);
+	json_decref(b.entries);
+	json_decref(b.plan);
+	*outcome = b.outcome;
+	return rc == 0 ? 0 : err_wrap(e, "backup of \"%s\" failed", o->settings->name);
+}

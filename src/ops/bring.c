@@ -1,0 +1,176 @@
+#include "ops/bring.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+#define GLOBALS_MAX (64u << 20)
+
+struct piece {                          /* one stream to bring */
+	const json_t *stream;
+	enum dump_kind kind;
+	struct archive_digest digest;
+};
+
+struct bringing {
+	const struct bring *b;
+	struct restore *restore;
+	struct piece *pieces;
+};
+
+static const json_t *
+stream_of(const json_t *detail, const char *name)
+{
+	json_t *stream;
+	size_t i;
+
+	json_array_foreach(json_object_get(detail, "streams"), i, stream)
+		if (strcmp(json_opt_str(stream, "name", ""), name) == 0)
+			return stream;
+	return NULL;
+}
+
+static int
+section_kind(const char *section)
+{
+	static const char *const names[] = { "pre-data", "table", "rest", "post-data" };
+
+	for (int k = DUMP_PRE_DATA; k <= DUMP_POST_DATA; k++)
+		if (strcmp(section, names[k]) == 0)
+			return k;
+	return -1;
+}
+
+static int
+bring_one(void *ctx, struct parallel *p, size_t i, struct err *e)
+{
+	struct bringing *g = ctx;
+	struct piece *piece = &g->pieces[i];
+	const char *name = json_opt_str(piece->stream, "name", "");
+	struct sink *sink = restore_stream(g->restore, piece->kind, name, e);
+	int rc;
+
+	if (sink == NULL)
+		return -1;
+	progress_item(g->b->progress, name);
+	if (g->b->source != NULL)
+		sink = archive_reader_new(&piece->digest, NULL, sink);
+	sink = parallel_guard(p, sink);
+	rc = repo_read(g->b->repo, piece->stream, sink, e);
+	if (rc == 0)
+		progress_add(g->b->progress, (uint64_t)json_opt_int(piece->stream, "bytes", 0));
+	sink_free(sink);
+	return rc;
+}
+
+/* The streams of one kind, or of the two that hold data. */
+static size_t
+choose(const struct bring *b, const struct restore *restore, bool data, enum dump_kind kind, struct piece *pieces, struct err *e)
+{
+	json_t *row;
+	size_t i, n = 0;
+
+	json_array_foreach(json_object_get(b->detail, "plan"), i, row) {
+		const char *name = json_opt_str(row, "stream", "");
+		const json_t *stream = stream_of(b->detail, name);
+		int k = section_kind(json_opt_str(row, "section", ""));
+
+		if (stream == NULL || k < 0) {
+			err_set(e, ERR_CORRUPT, "the manifest's plan names a stream \"%s\" that it does not have", name);
+			return 0;
+		}
+		if (strcmp(json_opt_str(stream, "database", ""), b->database) != 0)
+			continue;
+		if (data ? k != DUMP_TABLE && k != DUMP_REST : k != (int)kind)
+			continue;
+		if (k == DUMP_TABLE && !restore_wants(restore, json_opt_str(row, "schema", ""), json_opt_str(row, "table", "")))
+			continue;
+		pieces[n].stream = stream;
+		pieces[n].kind = (enum dump_kind)k;
+		n++;
+	}
+	return n;
+}
+
+static int
+bring_kind(const struct bring *b, struct restore *restore, bool data, enum dump_kind kind, struct err *e)
+{
+	struct piece *pieces = mem_zero(json_array_size(json_object_get(b->detail, "plan")), sizeof(*pieces));
+	struct bringing g = { .b = b, .restore = restore, .pieces = pieces };
+	size_t count = choose(b, restore, data, kind, pieces, e);
+	int rc = e->kind != ERR_NONE ? -1 : parallel_run(data ? b->jobs : 1, count, bring_one, &g, e);
+
+	if (rc == 0 && !data && count != 1)
+		rc = err_set(e, ERR_CORRUPT, "the backup has %zu %s streams for database \"%s\" where one belongs", count,
+		    kind == DUMP_PRE_DATA ? "pre-data" : "post-data", b->database);
+	for (size_t i = 0; i < count; i++) {
+		if (b->source != NULL && rc == 0)
+			archive_digest_merge(b->source, &pieces[i].digest);
+		archive_digest_free(&pieces[i].digest);
+	}
+	free(pieces);
+	return rc;
+}
+
+int
+bring_streams(const struct bring *b, struct restore *restore, struct err *e)
+{
+	if (bring_kind(b, restore, false, DUMP_PRE_DATA, e) || bring_kind(b, restore, true, DUMP_REST, e))
+		return -1;
+	progress_item(b->progress, "indexes and constraints");
+	return bring_kind(b, restore, false, DUMP_POST_DATA, e);
+}
+
+uint64_t
+bring_bytes(const json_t *detail, const char *database)
+{
+	json_t *stream;
+	uint64_t bytes = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(detail, "streams"), i, stream)
+		if (strcmp(json_opt_str(stream, "database", ""), database) == 0)
+			bytes += (uint64_t)json_opt_int(stream, "bytes", 0);
+	return bytes;
+}
+
+int
+bring_globals(struct repo *r, const json_t *detail, struct buf *text, struct err *e)
+{
+	const json_t *stream = stream_of(detail, "globals");
+	struct sink *sink;
+	int rc;
+
+	if (stream == NULL)
+		return err_set(e, ERR_CORRUPT, "the backup holds no globals");
+	sink = sink_buf_new(text, GLOBALS_MAX);
+	rc = repo_read(r, stream, sink, e);
+	sink_free(sink);
+	return rc;
+}
+
+static const json_t *
+named(const json_t *array, const char *name)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(array, i, o)
+		if (strcmp(json_opt_str(o, "name", ""), name) == 0)
+			return o;
+	return NULL;
+}
+
+const json_t *
+facts_of(const json_t *detail, const char *database)
+{
+	return named(json_object_get(json_object_get(detail, "facts"), "databases"), database);
+}
+
+const json_t *
+cluster_facts_of(const json_t *detail, const char *database)
+{
+	return named(json_object_get(json_object_get(json_object_get(detail, "facts"), "cluster"), "databases"), database);
+}

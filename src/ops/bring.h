@@ -1,0 +1,30 @@
+#ifndef HF_OPS_BRING_H
+#define HF_OPS_BRING_H
+
+#include "ops/common.h"
+#include "pg/archive.h"
+#include "pg/restore.h"
+
+/* Brings the streams of one database of a backup into a database: what a restore and a drill have in common. */
+struct bring {
+	struct repo *repo;
+	struct progress *progress;
+	const json_t *detail;           /* of the backup's manifest */
+	const char *database;           /* in the backup */
+	unsigned jobs;
+	struct archive_digest *source;  /* NULL, or filled with what the archives hold, read as they pass */
+};
+
+int bring_streams(const struct bring *b, struct restore *restore, struct err *e) MUST_USE;
+
+/* Plain bytes of all streams of a database. */
+uint64_t bring_bytes(const json_t *detail, const char *database);
+
+/* The text of the globals (a small stream, read into memory). */
+int bring_globals(struct repo *r, const json_t *detail, struct buf *text, struct err *e) MUST_USE;
+
+/* Members of the manifest's facts: of one database, as facts_database and as facts_cluster have it; NULL when missing. */
+const json_t *facts_of(const json_t *detail, const char *database);
+const json_t *cluster_facts_of(const json_t *detail, const char *database);
+
+#endif

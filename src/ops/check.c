@@ -1,0 +1,450 @@
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "ops/common.h"
+#include "pg/conn.h"
+#include "pg/facts.h"
+#include "pg/scratch.h"
+#include "pg/tools.h"
+
+/*
+ * Everything that a night's backup and a drill will need, looked at by trying it.  Each finding is a line; a problem never ends
+ * the check, since the next one is worth knowing too.
+ */
+struct check {
+	const struct settings *settings;
+	struct progress *progress;
+	json_t *outcome, *lines;
+	struct err worst;               /* of the first line that is an error */
+	struct opened opened;
+	json_t *cluster;
+	json_t *databases;              /* facts of each that a backup would take */
+	int server_major;
+	size_t warnings;
+};
+
+enum state { OK, WARNING, ERROR };
+
+static void
+line(struct check *c, const char *area, const char *what, enum state state, const char *fix, const char *format, ...) PRINTF_LIKE(6, 7);
+
+static void
+line(struct check *c, const char *area, const char *what, enum state state, const char *fix, const char *format, ...)
+{
+	static const char *const words[] = { "ok", "warning", "error" };
+	json_t *o = json_object();
+	char detail[1500];
+	va_list args;
+
+	va_start(args, format);
+	if (vsnprintf(detail, sizeof(detail), format, args) < 0)
+		detail[0] = '\0';
+	va_end(args);
+	json_put_str(o, "area", area);
+	json_put_str(o, "what", what);
+	json_put_str(o, "state", words[state]);
+	json_put_str(o, "detail", detail);
+	json_put_str(o, "fix", state == OK ? NULL : fix);
+	json_add(c->lines, o);
+	c->warnings += state == WARNING;
+	if (state == ERROR && c->worst.kind == ERR_NONE)
+		err_set(&c->worst, ERR_FAILED, "%s: %s: %s", area, what, detail);
+}
+
+/* A line from an error, whose kind decides the exit code when it is the first. */
+static void
+line_err(struct check *c, const char *area, const char *what, const struct err *e)
+{
+	bool first = c->worst.kind == ERR_NONE;
+
+	line(c, area, what, ERROR, e->hint[0] != '\0' ? e->hint : NULL, "%s", e->msg);
+	if (first)
+		c->worst.kind = e->kind;
+}
+
+/* ---- store ---- */
+
+struct probe_seen {
+	const char *name;
+	bool seen;
+};
+
+static int
+look_for_probe(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct probe_seen *p = ctx;
+
+	(void)e;
+	p->seen = p->seen || strcmp(o->name, p->name) == 0;
+	return 0;
+}
+
+/* Puts, reads, lists and removes an object of its own below probe/. */
+static void
+check_store(struct check *c, struct store *s)
+{
+	char id[RAND_ID_TEXT], *name, data[256];
+	struct probe_seen seen;
+	struct buf back = BUF_INIT;
+	struct err e = ERR_INIT;
+	int64_t since = clock_mono_ms();
+	char took[32];
+
+	rand_id(id);
+	rand_bytes(data, sizeof(data));
+	name = mem_printf("probe/%s", id);
+	seen = (struct probe_seen){ name, false };
+	if (store_put(s, name, data, sizeof(data), &e)) {
+		line_err(c, "store", "write an object", &e);
+		goto out;
+	}
+	if (store_get(s, name, 16, 100, &back, &e))
+		line_err(c, "store", "read a range", &e);
+	else if (memcmp(back.data, data + 16, 100) != 0)
+		line(c, "store", "read a range", ERROR, "Do not use this store.", "it gave other bytes than were put");
+	else
+		line(c, "store", "write and read", OK, NULL, "%s, %s", store_label(s), clock_human(took, clock_mono_ms() - since));
+	if (store_list(s, "probe/", look_for_probe, &seen, &e))
+		line_err(c, "store", "list objects", &e);
+	else if (!seen.seen)
+		line(c, "store", "list objects", WARNING, "Backups are safe all the same; deletions will wait.",
+		    "an object that was just put is not in the listing");
+	if (store_put(s, name, data, sizeof(data), &e) == 0)
+		line(c, "store", "refuse to overwrite", OK, NULL, "this store overwrites without a word; holdfast's names are unique and do not depend on it");
+	else if (e.kind == ERR_EXISTS)
+		line(c, "store", "refuse to overwrite", OK, NULL, "the store keeps what is there");
+	else
+		line_err(c, "store", "refuse to overwrite", &e);
+	err_clear(&e);
+	if (store_remove(s, name, &e))
+		line(c, "store", "remove an object", WARNING, "`expire` needs this right; a key that may not delete is a good thing for `backup` alone.", "%s", e.msg);
+out:
+	buf_free(&back);
+	free(name);
+}
+
+/* ---- repository ---- */
+
+static void
+check_holders(struct check *c)
+{
+	struct holder *holders;
+	struct err e = ERR_INIT;
+	size_t count, foreign, readers = 0;
+
+	if (keys_list(c->opened.repo, &holders, &count, &foreign, &e)) {
+		line_err(c, "keys", "holders", &e);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		readers += holders[i].role == KEY_RECOVERY;
+	free(holders);
+	if (readers < 2)
+		line(c, "keys", "holders", WARNING, "`holdfast keys add offline --passphrase-file FILE` lets in a second one (R50).",
+		    "%zu of %zu holders can read the backups: if that key is lost, they are", readers, count);
+	else
+		line(c, "keys", "holders", OK, NULL, "%zu, of which %zu can read the backups", count, readers);
+	if (foreign > 0)
+		line(c, "keys", "foreign objects", ERROR, "Find out who wrote to the store; `holdfast verify` says more.",
+		    "%zu objects under keys/ were not written by a holder, or are damaged", foreign);
+	if (!repo_pin_known(c->opened.repo))
+		line(c, "keys", "pin", WARNING, "Copy the members `pin` and `repository` from the key file that `init` wrote.",
+		    "the key file carries no pin: a repository put in this one's place would be noticed only on this machine");
+	if (repo_can_read(c->opened.repo))
+		line(c, "keys", "this key", OK, NULL, "\"%s\" can back up and read: who has this machine's root has every backup",
+		    repo_holder_name(c->opened.repo));
+	else
+		line(c, "keys", "this key", OK, NULL, "\"%s\" can back up and cannot read; drills need another key", repo_holder_name(c->opened.repo));
+}
+
+static void
+check_backups(struct check *c)
+{
+	json_t *backups, *backup, *proven = NULL;
+	struct err e = ERR_INIT;
+	int64_t time = 0;
+	size_t i;
+
+	if (backups_judged(c->opened.repo, &backups, &e)) {
+		line_err(c, "repository", "backups", &e);
+		return;
+	}
+	json_array_foreach(backups, i, backup)
+		if (proven == NULL && json_opt_str(backup, "proven", NULL) != NULL)
+			proven = backup;
+	backup = json_array_get(backups, 0);
+	if (backup == NULL)
+		line(c, "repository", "backups", WARNING, "`holdfast backup` takes one.", "there is none yet");
+	else if (clock_parse(&time, json_opt_str(backup, "time", ""), &e) == 0 && clock_wall_us() - time > 2 * 86400 * (int64_t)1000000)
+		line(c, "repository", "backups", WARNING, "See why no newer one came: the timer, its log, this check's other lines.", "the newest of %zu is of %s",
+		    json_array_size(backups), json_opt_str(backup, "time", ""));
+	else
+		line(c, "repository", "backups", OK, NULL, "%zu, the newest of %s", json_array_size(backups), json_opt_str(backup, "time", ""));
+	if (backup != NULL && proven == NULL)
+		line(c, "repository", "proof", WARNING, "`holdfast drill` proves the newest.", "none of them is proven");
+	else if (proven != NULL)
+		line(c, "repository", "proof", OK, NULL, "the newest that is proven is of %s", json_opt_str(proven, "time", ""));
+	json_decref(backups);
+}
+
+static void
+check_repository(struct check *c)
+{
+	struct err e = ERR_INIT;
+	struct stat st;
+
+	if (c->settings->cache_dir == NULL)
+		line(c, "repository", "cache", WARNING, "Set `repository.cache_dir`.", "there is none: every run fetches the whole index");
+	else if (file_mkdirs(c->settings->cache_dir, S_IRWXU, &e) != 0 || access(c->settings->cache_dir, W_OK) != 0)
+		line(c, "repository", "cache", WARNING, "Make the folder writable, or set `repository.cache_dir` to another.", "\"%s\" cannot be written to",
+		    c->settings->cache_dir);
+	err_clear(&e);
+	if (c->settings->key_file != NULL && stat(c->settings->key_file, &st) == 0 && (st.st_mode & S_IRWXG) != 0)
+		line(c, "keys", "key file", WARNING, "chmod 0600, unless Kubernetes sets it so.", "\"%s\" can be read by its group", c->settings->key_file);
+	if (open_repo(&c->opened, c->settings, 0, &e)) {
+		line_err(c, "repository", "open", &e);
+		return;
+	}
+	check_store(c, c->opened.store);
+	line(c, "repository", "open", OK, NULL, "%s in %s", repo_uuid(c->opened.repo), repo_label(c->opened.repo));
+	check_holders(c);
+	check_backups(c);
+}
+
+/* ---- source ---- */
+
+static void
+check_rights(struct check *c, struct conn *conn)
+{
+	struct err e = ERR_INIT;
+	char *reads = NULL;
+	bool super = json_is_true(json_object_get(c->cluster, "role_superuser"));
+	const char *role = json_opt_str(c->cluster, "role", "the role");
+
+	if (super)
+		line(c, "source", "rights", WARNING, "CREATE ROLE holdfast LOGIN IN ROLE pg_read_all_data; and use it as `source.user` (R42).",
+		    "\"%s\" is a superuser: a dump needs less", role);
+	else if (conn_value(&reads, conn, "SELECT pg_catalog.pg_has_role(current_user, 'pg_read_all_data', 'usage') FROM pg_catalog.pg_roles "
+		     "WHERE rolname = 'pg_read_all_data'", NULL, &e) == 0 && (reads == NULL || strcmp(reads, "t") != 0))
+		line(c, "source", "rights", WARNING, "GRANT pg_read_all_data TO the role.", "\"%s\" is no member of pg_read_all_data: it may lack rights on some table",
+		    role);
+	else if (e.kind != ERR_NONE)
+		line_err(c, "source", "rights", &e);
+	else
+		line(c, "source", "rights", OK, NULL, "\"%s\" is a member of pg_read_all_data", role);
+	free(reads);
+	if (!json_is_true(json_object_get(c->cluster, "can_read_passwords")))
+		line(c, "source", "passwords of roles", WARNING, "Only a superuser can dump them; keep them elsewhere, or set them anew after a restore (R32).",
+		    "\"%s\" may not read pg_authid: roles are backed up without their passwords", role);
+	if (json_is_true(json_object_get(c->cluster, "in_recovery")))
+		line(c, "source", "standby", WARNING, "Set hot_standby_feedback = on, or dump the primary.",
+		    "the server is a standby: a long dump can be canceled by replay");
+}
+
+static void
+check_tools(struct check *c)
+{
+	struct tools t = TOOLS_INIT;
+	struct err e = ERR_INIT;
+	const char *problem;
+
+	if (tools_find(&t, TOOLS_DUMP, c->settings->source.bin_dir, c->server_major, &e)) {
+		line_err(c, "source", "pg_dump", &e);
+		return;
+	}
+	problem = tools_floor_problem(t.major, t.minor);
+	if (problem != NULL)
+		line(c, "source", "pg_dump", WARNING, "Update the PostgreSQL client packages (R43, R44).", "%s: %s", t.version, problem);
+	else
+		line(c, "source", "pg_dump", OK, NULL, "%s in %s, for a server of major %d", t.version, t.dir, c->server_major);
+	tools_free(&t);
+}
+
+static void
+check_database(struct check *c, const char *name)
+{
+	struct err e = ERR_INIT;
+	struct conn *conn = conn_open(&c->settings->source, name, &e);
+	json_t *facts = conn != NULL ? facts_database(conn, &e) : NULL;
+	char *what = mem_printf("database %s", name), size[32];
+	size_t hidden;
+
+	if (facts == NULL) {
+		line_err(c, "source", what, &e);
+	} else {
+		hidden = json_array_size(json_object_get(facts, "row_security"));
+		if (hidden > 0)
+			line(c, "source", what, ERROR, "ALTER ROLE ... BYPASSRLS for the role that dumps (R36).",
+			    "row security would hide rows of %zu tables; pg_dump will refuse", hidden);
+		else
+			line(c, "source", what, OK, NULL, "%s", bytes_human(size, (uint64_t)json_opt_int(facts, "bytes", 0)));
+		if (json_array_size(json_object_get(facts, "collations")) > 0)
+			line(c, "source", what, WARNING, "REINDEX what depends on them, then ALTER ... REFRESH COLLATION VERSION (R34).",
+			    "%zu collations changed their version under existing indexes", json_array_size(json_object_get(facts, "collations")));
+		json_add(c->databases, facts);
+	}
+	conn_close(conn);
+	free(what);
+}
+
+static void
+check_source(struct check *c)
+{
+	struct err e = ERR_INIT;
+	struct conn *conn = conn_open(&c->settings->source, NULL, &e);
+	json_t *names = NULL, *name;
+	size_t i;
+
+	if (conn == NULL) {
+		line_err(c, "source", "connect", &e);
+		return;
+	}
+	c->server_major = conn_server_version(conn) / 10000;
+	c->cluster = facts_cluster(conn, &e);
+	if (c->cluster == NULL) {
+		line_err(c, "source", "facts", &e);
+		conn_close(conn);
+		return;
+	}
+	line(c, "source", "connect", OK, NULL, "PostgreSQL %s, system identifier %s", json_opt_str(c->cluster, "server_version", "?"),
+	    json_opt_str(c->cluster, "system_identifier", "?"));
+	check_rights(c, conn);
+	check_tools(c);
+	if (c->settings->databases == NULL) {
+		names = facts_databases(conn, &e);
+		if (names == NULL)
+			line_err(c, "source", "databases", &e);
+	} else {
+		names = json_array();
+		for (const char *const *d = c->settings->databases; *d != NULL; d++)
+			json_add(names, json_str(*d));
+	}
+	json_array_foreach(names, i, name)
+		check_database(c, json_string_value(name));
+	json_decref(names);
+	conn_close(conn);
+}
+
+/* ---- drill ---- */
+
+static void
+check_scratch_tools(struct check *c)
+{
+	struct tools t = TOOLS_INIT;
+	struct err e = ERR_INIT;
+	const char *problem;
+
+	if (tools_find(&t, TOOLS_RESTORE, c->settings->drill.bin_dir, c->server_major, &e)) {
+		line_err(c, "drill", "pg_restore", &e);
+		return;
+	}
+	problem = tools_floor_problem(t.major, t.minor);
+	if (problem != NULL)
+		line(c, "drill", "pg_restore", WARNING, "Update the PostgreSQL packages (R44, R45).", "%s: %s", t.version, problem);
+	tools_free(&t);
+}
+
+static void
+check_cage(struct check *c, struct scratch *s)
+{
+	json_t *scratch = scratch_describe(s), *measure;
+	size_t i, off = 0;
+
+	json_array_foreach(json_object_get(scratch, "cage"), i, measure)
+		if (!json_is_true(json_object_get(measure, "enforced"))) {
+			line(c, "drill", "cage", WARNING, "Run drills as root, or where user namespaces are allowed; the report says it each time.", "not enforced here: %s%s%s",
+			    json_opt_str(measure, "measure", "?"), json_opt_str(measure, "note", NULL) != NULL ? ": " : "", json_opt_str(measure, "note", ""));
+			off++;
+		}
+	if (off == 0 && json_array_size(json_object_get(scratch, "cage")) > 0)
+		line(c, "drill", "cage", OK, NULL, "all %zu measures are enforced here", json_array_size(json_object_get(scratch, "cage")));
+	json_decref(scratch);
+}
+
+/* Starts a real scratch cluster: nothing else shows that one starts here, and what it can install (R33). */
+static void
+check_scratch(struct check *c)
+{
+	const struct settings *s = c->settings;
+	const char *dir = s->drill.dir != NULL ? s->drill.dir : "/var/tmp";
+	struct scratch_options options = { .dir = dir, .bin_dir = s->drill.bin_dir, .major = c->server_major, .jobs = s->drill.jobs };
+	struct scratch *scratch;
+	struct err e = ERR_INIT;
+	uint64_t room, need = 0;
+	json_t *facts;
+	char have[32], want[32];
+	size_t i;
+
+	json_array_foreach(c->databases, i, facts)
+		need += (uint64_t)json_opt_int(facts, "bytes", 0);
+	need += need / 2;
+	if (need < s->drill.min_free_bytes)
+		need = s->drill.min_free_bytes;
+	if (!s->drill.use_server && file_space(&room, dir, &e) != 0)
+		line_err(c, "drill", "free space", &e);
+	else if (!s->drill.use_server)
+		line(c, "drill", "free space", room < need ? ERROR : OK, "Set `drill.dir` to a larger file system.", "%s free in \"%s\", about %s needed",
+		    bytes_human(have, room), dir, bytes_human(want, need));
+	err_clear(&e);
+	if (s->drill.user != NULL)
+		options.user = s->drill.user;
+	else
+		options.user = getpwnam("postgres") != NULL ? "postgres" : "nobody";
+	options.preload = json_opt_str(json_object_get(c->cluster, "settings"), "shared_preload_libraries", NULL);
+	scratch = s->drill.use_server ? scratch_attach(&s->drill.server, json_opt_str(c->cluster, "system_identifier", ""), &options, &e) :
+					scratch_start(&options, &e);
+	if (scratch == NULL) {
+		line_err(c, "drill", "scratch", &e);
+		return;
+	}
+	line(c, "drill", "scratch", OK, NULL, "%s", s->drill.use_server ? "the named server answers and is not the source" : "a throw-away cluster starts here");
+	check_cage(c, scratch);
+	json_array_foreach(c->databases, i, facts) {
+		char *what = mem_printf("extensions of %s", json_opt_str(facts, "name", "?"));
+
+		if (scratch_preflight(scratch, json_object_get(facts, "extensions"), &e) != 0)
+			line_err(c, "drill", what, &e);
+		else
+			line(c, "drill", what, OK, NULL, "all %zu can be installed in the scratch", json_array_size(json_object_get(facts, "extensions")));
+		err_clear(&e);
+		free(what);
+	}
+	scratch_free(scratch);
+}
+
+int
+ops_check(const struct ops *o, json_t **outcome, struct err *e)
+{
+	struct check c = { .settings = o->settings, .progress = o->progress };
+
+	c.outcome = *outcome = outcome_new("check");
+	json_put(c.outcome, "lines", c.lines = json_array());
+	c.databases = json_array();
+	progress_phase(o->progress, "store and repository", 0);
+	check_repository(&c);
+	progress_phase(o->progress, "source", 0);
+	check_source(&c);
+	if (c.server_major != 0) {
+		progress_phase(o->progress, "drill", 0);
+		check_scratch_tools(&c);
+		check_scratch(&c);
+	}
+	json_decref(c.cluster);
+	json_decref(c.databases);
+	open_close(&c.opened);
+	if (c.warnings > 0)
+		outcome_warn(c.outcome, "%zu finding%s above to look at", c.warnings, c.warnings == 1 ? "" : "s");
+	if (c.worst.kind == ERR_NONE)
+		return 0;
+	*e = c.worst;
+	return err_wrap(e, "check");
+}

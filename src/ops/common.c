@@ -1,0 +1,213 @@
+#include "ops/common.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "pg/archive.h"
+
+#define LOW_PRIORITY 10                 /* nice value of our workers: the backend's COPY goes first */
+
+int
+open_repo(struct opened *o, const struct settings *s, int flags, struct err *e)
+{
+	struct repo_options options = {
+		.cache_dir = (flags & OPEN_UNCACHED) != 0 ? NULL : s->cache_dir,
+		.key_file = s->key_file,
+		.passphrase_file = s->passphrase_file,
+		.workers = s->backup.workers,
+		.level = s->backup.level,
+		.low_priority = LOW_PRIORITY,
+	};
+
+	o->repo = NULL;
+	o->store = store_open(&s->store, false, e);
+	if (o->store == NULL)
+		return -1;
+	o->repo = repo_open(o->store, &options, e);
+	if (o->repo == NULL) {
+		open_close(o);
+		return -1;
+	}
+	return 0;
+}
+
+void
+open_close(struct opened *o)
+{
+	repo_free(o->repo);
+	store_free(o->store);
+	o->repo = NULL;
+	o->store = NULL;
+}
+
+json_t *
+outcome_new(const char *command)
+{
+	json_t *outcome = json_object();
+
+	json_put_str(outcome, "command", command);
+	json_put(outcome, "warnings", json_array());
+	return outcome;
+}
+
+void
+outcome_warn(json_t *outcome, const char *format, ...)
+{
+	char text[2048];
+	va_list args;
+
+	va_start(args, format);
+	if (vsnprintf(text, sizeof(text), format, args) >= 0)
+		json_add(json_object_get(outcome, "warnings"), json_str(text));
+	va_end(args);
+}
+
+void
+outcome_phase(json_t *outcome, const char *name, int64_t since_ms, uint64_t bytes)
+{
+	json_t *phases = json_object_get(outcome, "phases"), *phase = json_object();
+
+	if (phases == NULL) {
+		phases = json_array();
+		json_put(outcome, "phases", phases);
+	}
+	json_put_str(phase, "name", name);
+	json_put_int(phase, "ms", clock_mono_ms() - since_ms);
+	if (bytes > 0)
+		json_put_int(phase, "bytes", (int64_t)bytes);
+	json_add(phases, phase);
+}
+
+/* Puts what the reports say into the summaries: reports come oldest first, so the newest has the last word. */
+static int
+judge(struct repo *r, json_t *backups, struct err *e)
+{
+	struct repo_report *reports;
+	json_t *by_id = json_object(), *backup;
+	size_t count, i;
+
+	json_array_foreach(backups, i, backup)
+		json_object_set(by_id, json_opt_str(backup, "id", ""), backup);
+	if (repo_reports(r, &reports, &count, e)) {
+		json_decref(by_id);
+		return -1;
+	}
+	for (size_t k = 0; k < count; k++) {
+		const json_t *outcome = reports[k].outcome;
+		const char *verdict = json_opt_str(outcome, "verdict", "");
+
+		backup = json_object_get(by_id, json_opt_str(json_object_get(outcome, "backup"), "id", ""));
+		if (backup == NULL || !reports[k].valid)
+			continue;
+		json_put_str(backup, "last_verdict", verdict);
+		if (strcmp(verdict, "proven") == 0)
+			json_put_str(backup, "proven", json_opt_str(outcome, "finished", NULL));
+		else if (strcmp(verdict, "not verifiable here") != 0)
+			json_put(backup, "proven", json_null());        /* what failed later is no longer proven */
+	}
+	repo_reports_free(reports, count);
+	json_decref(by_id);
+	return 0;
+}
+
+int
+backups_judged(struct repo *r, json_t **backups, struct err *e)
+{
+	json_t *held, *backup;
+	size_t i;
+
+	if (repo_list(r, backups, e))
+		return -1;
+	if (repo_holds(r, &held, e)) {
+		json_decref(*backups);
+		return -1;
+	}
+	json_array_foreach(*backups, i, backup) {
+		json_put_bool(backup, "hold", json_object_get(held, json_opt_str(backup, "id", "")) != NULL);
+		json_put(backup, "proven", json_null());
+		json_put(backup, "last_verdict", json_null());
+	}
+	json_decref(held);
+	if (judge(r, *backups, e)) {
+		json_decref(*backups);
+		*backups = NULL;
+		return -1;
+	}
+	return 0;
+}
+
+int
+backup_find(struct repo *r, const char *name, json_t **summary, json_t **detail, struct err *e)
+{
+	json_t *backups, *backup, *plain;
+	char id[33];
+	size_t i;
+
+	*summary = *detail = NULL;
+	if (repo_resolve(r, name, id, e) || repo_load(r, id, &plain, detail, e))
+		return -1;
+	if (backups_judged(r, &backups, e)) {
+		json_decref(plain);
+		json_decref(*detail);
+		*detail = NULL;
+		return -1;
+	}
+	json_array_foreach(backups, i, backup)
+		if (strcmp(json_opt_str(backup, "id", ""), id) == 0)
+			*summary = json_incref(backup);
+	if (*summary == NULL)
+		*summary = json_incref(plain);
+	json_decref(plain);
+	json_decref(backups);
+	return 0;
+}
+
+static int
+by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+char *
+backup_group(const json_t *summary)
+{
+	const json_t *databases = json_object_get(summary, "databases");
+	size_t n = json_array_size(databases);
+	const char **names = mem_zero(n, sizeof(*names));
+	struct buf group = BUF_INIT;
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = json_is_string(json_array_get(databases, i)) ? json_string_value(json_array_get(databases, i)) : "";
+	qsort(names, n, sizeof(*names), by_text);
+	buf_addstr(&group, json_opt_str(summary, "source", ""));
+	for (size_t i = 0; i < n; i++) {
+		buf_addc(&group, '\n');
+		buf_addstr(&group, names[i]);
+	}
+	free(names);
+	return buf_take(&group);
+}
+
+void
+entries_add(json_t *entries, const char *database, const struct archive_digest *d, uint64_t *rows)
+{
+	for (size_t i = 0; i < d->n_entries; i++) {
+		const struct archive_entry *x = &d->entries[i];
+		char sha256[SHA256_HEX];
+		json_t *o = json_object();
+
+		hex_encode(sha256, x->sha256, sizeof(x->sha256));
+		json_put_str(o, "database", database);
+		json_put_str(o, "type", archive_type_name(x->type));
+		json_put_str(o, "name", x->name);
+		json_put_int(o, "rows", (int64_t)x->rows);
+		json_put_int(o, "bytes", (int64_t)x->bytes);
+		json_put_str(o, "sha256", sha256);
+		json_add(entries, o);
+		*rows += x->rows;
+	}
+}

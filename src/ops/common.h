@@ -1,0 +1,48 @@
+#ifndef HF_OPS_COMMON_H
+#define HF_OPS_COMMON_H
+
+#include "ops/ops.h"
+#include "repo/repo.h"
+
+/*
+ * What several operations need.
+ */
+
+/* A store and the repository in it, opened as the settings say. */
+struct opened {
+	struct store *store;
+	struct repo *repo;
+};
+
+enum { OPEN_UNCACHED = 1 };             /* judge the store's bytes, not the cache's copies */
+
+int open_repo(struct opened *o, const struct settings *s, int flags, struct err *e) MUST_USE;
+void open_close(struct opened *o);
+
+/* An outcome with its command and no warnings yet. */
+json_t *outcome_new(const char *command);
+void outcome_warn(json_t *outcome, const char *format, ...) PRINTF_LIKE(2, 3);
+void outcome_phase(json_t *outcome, const char *name, int64_t since_ms, uint64_t bytes);        /* bytes 0: without */
+
+/* Summaries of all backups, newest first, each with `hold`, `proven` and `last_verdict` as the repository's holds and reports
+ * have them. */
+int backups_judged(struct repo *r, json_t **backups, struct err *e) MUST_USE;
+
+/* One backup, by what the operator called it: its judged summary and detail. */
+int backup_find(struct repo *r, const char *name, json_t **summary, json_t **detail, struct err *e) MUST_USE;
+
+/* Groups of backups that retention and R6 compare: same source, same databases.  Owned by the caller. */
+char *backup_group(const json_t *summary);
+
+/* Runs task(ctx, i) for i in [0, count), `jobs` at a time, in that order.  The first error ends the rest: tasks that have not begun
+ * do not begin, sinks behind parallel_guard fail with ERR_STOPPED. */
+struct parallel;
+int parallel_run(unsigned jobs, size_t count, int (*task)(void *ctx, struct parallel *p, size_t i, struct err *e), void *ctx, struct err *e)
+    MUST_USE;
+struct sink *parallel_guard(struct parallel *p, struct sink *next);
+
+/* The archive digests as `entries` of a manifest, behind what is there. */
+struct archive_digest;
+void entries_add(json_t *entries, const char *database, const struct archive_digest *d, uint64_t *rows);
+
+#endif

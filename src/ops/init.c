@@ -1,0 +1,235 @@
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "ops/common.h"
+
+static json_t *
+holder_json(const struct holder *h)
+{
+	json_t *o = json_object();
+
+	json_put_str(o, "id", h->id);
+	json_put_str(o, "name", h->name);
+	json_put_str(o, "kind", h->passphrase ? "passphrase" : "x25519");
+	json_put_str(o, "role", key_role_name(h->role));
+	json_put_int(o, "epoch", h->epoch);
+	json_put_str(o, "created", h->created);
+	json_put_int(o, "superseded", (int64_t)h->objects - 1);
+	json_put_bool(o, "self", h->self);
+	json_put_str(o, "public_key", h->public_key);
+	return o;
+}
+
+static int
+put_holders(struct repo *r, json_t *outcome, struct err *e)
+{
+	struct holder *holders;
+	size_t count, foreign, readers = 0;
+	json_t *array = json_array();
+
+	json_put(outcome, "holders", array);
+	json_put_str(outcome, "repository", repo_uuid(r));
+	if (keys_list(r, &holders, &count, &foreign, e))
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		json_add(array, holder_json(&holders[i]));
+		readers += holders[i].role == KEY_RECOVERY;
+	}
+	free(holders);
+	if (foreign > 0)
+		outcome_warn(outcome, "%zu object%s under keys/ %s not written by a holder, or damaged: run `holdfast verify`", foreign,
+		    foreign == 1 ? "" : "s", foreign == 1 ? "was" : "were");
+	if (readers < 2)
+		outcome_warn(outcome, "only one holder can read the backups: if its key is lost, they are (R50)");
+	return 0;
+}
+
+static void
+note_written(json_t *outcome, const char *path)
+{
+	json_t *written = json_object_get(outcome, "written");
+
+	if (written == NULL) {
+		written = json_array();
+		json_put(outcome, "written", written);
+	}
+	json_add(written, json_str(path));
+}
+
+static int
+must_not_exist(const char *path, struct err *e)
+{
+	if (path == NULL || access(path, F_OK) != 0)
+		return 0;
+	err_set(e, ERR_EXISTS, "key file \"%s\" is there already", path);
+	return err_hint(e, "Nothing was changed. It may be the only key of another repository: move it away, or name another file.");
+}
+
+static int
+check_request(const struct init_request *r, const char *key_out, struct err *e)
+{
+	if (r->holder != NULL && !key_name_valid(r->holder))
+		return err_set(e, ERR_USAGE, "\"%s\" is not a name for a holder: 1 to 63 printable characters without spaces", r->holder);
+	if (key_out == NULL) {
+		err_set(e, ERR_USAGE, "there is no file to write the key to");
+		return err_hint(e, "Set `repository.key_file` in the configuration, or give --key-out.");
+	}
+	if (r->agent_key_out != NULL && strcmp(r->agent_key_out, key_out) == 0)
+		return err_set(e, ERR_USAGE, "--key-out and --agent-key-out name the same file");
+	/* R50: a single key is a single point of loss. */
+	if (r->passphrase_file == NULL && !r->accept_single_key) {
+		err_set(e, ERR_REFUSED, "one key alone would open this repository: if it is lost, so is every backup (R50)");
+		return err_hint(e, "Give --passphrase-file FILE (a second way in, to be kept elsewhere), or --accept-single-key and `keys add` another soon.");
+	}
+	return must_not_exist(key_out, e) || must_not_exist(r->agent_key_out, e) ? -1 : 0;
+}
+
+/* The keys are on disk before the repository is: a repository that nobody can open is worse than a key to nothing. */
+static int
+create(struct store *store, const struct init_request *r, const char *key_out, json_t *outcome, struct err *e)
+{
+	struct identity *first = identity_new(r->holder != NULL ? r->holder : "recovery", KEY_RECOVERY);
+	struct identity *agent = r->agent_key_out != NULL ? identity_new("agent", KEY_AGENT) : NULL;
+	char *passphrase = NULL, uuid[37];
+	int rc = -1;
+
+	if (r->passphrase_file != NULL && (passphrase = file_read_secret(r->passphrase_file, e)) == NULL)
+		goto out;
+	if (passphrase != NULL && strlen(passphrase) < 12) {
+		err_set(e, ERR_USAGE, "the passphrase has fewer than 12 characters");
+		err_hint(e, "It alone will open every backup: take six random words or more.");
+		goto out;
+	}
+	if (repo_create(store, first, agent, passphrase, uuid, e))
+		goto out;
+	if (identity_write(first, key_out, e) || (agent != NULL && identity_write(agent, r->agent_key_out, e))) {
+		err_hint(e, "The repository was made, but its key could not be written: remove the repository (it is empty) and run `holdfast init` again.");
+		goto out;
+	}
+	json_put_str(outcome, "repository", uuid);
+	note_written(outcome, key_out);
+	if (agent != NULL)
+		note_written(outcome, r->agent_key_out);
+	rc = 0;
+out:
+	if (passphrase != NULL)
+		mem_free_secret(passphrase, strlen(passphrase));
+	identity_free(first);
+	identity_free(agent);
+	return rc;
+}
+
+int
+ops_init(const struct ops *o, const struct init_request *r, json_t **outcome, struct err *e)
+{
+	const char *key_out = r->key_out != NULL ? r->key_out : o->settings->key_file;
+	struct settings opened_as = *o->settings;
+	struct opened opened = { NULL, NULL };
+	struct store *store;
+	int rc;
+
+	*outcome = outcome_new("init");
+	if (check_request(r, key_out, e))
+		return -1;
+	store = store_open(&o->settings->store, true, e);
+	if (store == NULL)
+		return -1;
+	json_put_str(*outcome, "store", store_label(store));
+	rc = create(store, r, key_out, *outcome, e);
+	store_free(store);
+	if (rc != 0)
+		return -1;
+	/* Opened the way every later command will: what was just made is proven to open. */
+	opened_as.key_file = key_out;
+	opened_as.passphrase_file = NULL;
+	rc = open_repo(&opened, &opened_as, 0, e);
+	if (rc == 0)
+		rc = put_holders(opened.repo, *outcome, e);
+	open_close(&opened);
+	return rc;
+}
+
+static int
+make_identity(const struct keys_request *r, json_t *outcome, struct err *e)
+{
+	struct identity *i;
+	char public_key[KEY_PUBLIC_TEXT];
+	int rc;
+
+	if (!key_name_valid(r->holder))
+		return err_set(e, ERR_USAGE, "\"%s\" is not a name for a holder: 1 to 63 printable characters without spaces", r->holder);
+	i = identity_new(r->holder, KEY_RECOVERY);
+	identity_public(i, public_key);
+	rc = identity_write(i, r->key_out, e);
+	if (rc == 0) {
+		json_put_str(outcome, "public_key", public_key);
+		note_written(outcome, r->key_out);
+	}
+	identity_free(i);
+	return rc;
+}
+
+static int
+add(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err *e)
+{
+	char *passphrase = NULL, id[33];
+	int rc;
+
+	if (!key_name_valid(r->holder))
+		return err_set(e, ERR_USAGE, "\"%s\" is not a name for a holder: 1 to 63 printable characters without spaces", r->holder);
+	if ((r->public_key == NULL) == (r->passphrase_file == NULL))
+		return err_set(e, ERR_USAGE, "give either --public-key or --passphrase-file");
+	if (r->passphrase_file != NULL && r->agent_only)
+		return err_set(e, ERR_USAGE, "a passphrase is for recovery: --agent-only goes with --public-key");
+	if (r->passphrase_file != NULL && (passphrase = file_read_secret(r->passphrase_file, e)) == NULL)
+		return -1;
+	rc = keys_add(repo, r->holder, r->agent_only ? KEY_AGENT : KEY_RECOVERY, r->public_key, passphrase, id, e);
+	if (passphrase != NULL)
+		mem_free_secret(passphrase, strlen(passphrase));
+	if (rc == 0)
+		json_put_str(outcome, "holder", id);
+	return rc;
+}
+
+static int
+act(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err *e)
+{
+	unsigned removed = 0;
+	uint32_t epoch;
+
+	switch (r->what) {
+	case KEYS_ADD:
+		return add(repo, r, outcome, e);
+	case KEYS_ROTATE:
+		/* R29: what an earlier rotation superseded may go now; what this one supersedes stays until the next. */
+		if (keys_tidy(repo, &removed, e) || keys_rotate(repo, &epoch, e))
+			return -1;
+		json_put_int(outcome, "epoch", epoch);
+		return 0;
+	case KEYS_REMOVE:
+		return keys_remove(repo, r->holder, r->yes, e);
+	default:
+		return 0;
+	}
+}
+
+int
+ops_keys(const struct ops *o, const struct keys_request *r, json_t **outcome, struct err *e)
+{
+	struct opened opened;
+	int rc;
+
+	*outcome = outcome_new("keys");
+	if (r->what == KEYS_IDENTITY)
+		return make_identity(r, *outcome, e);
+	if (open_repo(&opened, o->settings, 0, e))
+		return -1;
+	rc = act(opened.repo, r, *outcome, e);
+	if (rc == 0)
+		rc = put_holders(opened.repo, *outcome, e);
+	open_close(&opened);
+	return rc;
+}

@@ -1,0 +1,90 @@
+#include <string.h>
+
+#include "base/clock.h"
+#include "ops/common.h"
+
+static json_t *
+history_row(const json_t *drill)
+{
+	const json_t *backup = json_object_get(drill, "backup");
+	json_t *row = json_object();
+
+	json_put_str(row, "time", json_opt_str(drill, "finished", NULL));
+	json_put_str(row, "backup", json_opt_str(backup, "id", NULL));
+	json_put_str(row, "verdict", json_opt_str(drill, "verdict", NULL));
+	json_put(row, "rto_ms", json_incref(json_object_get(drill, "rto_ms") != NULL ? json_object_get(drill, "rto_ms") : json_null()));
+	json_put_int(row, "bytes", json_opt_int(backup, "bytes", 0));
+	return row;
+}
+
+static void
+put_signature(json_t *outcome, const struct repo_report *report)
+{
+	json_t *signature = json_object();
+
+	json_put_str(signature, "signer", report->signer);
+	json_put_str(signature, "holder", report->signer_name);
+	json_put_bool(signature, "valid", report->valid);
+	json_put_str(signature, "report_id", report->id);
+	json_put(outcome, "signature", signature);
+}
+
+static void
+put_backups(json_t *outcome, json_t *backups)
+{
+	json_t *oldest_first = json_array();
+
+	for (size_t i = json_array_size(backups); i-- > 0;)
+		json_add(oldest_first, json_incref(json_array_get(backups, i)));
+	json_put(outcome, "backups", oldest_first);
+}
+
+static int
+gather(struct repo *r, const char *wanted, json_t *outcome, struct err *e)
+{
+	struct repo_report *reports, *chosen = NULL;
+	json_t *backups, *history = json_array();
+	size_t count;
+	char now[CLOCK_TEXT];
+
+	json_put(outcome, "history", history);
+	json_put_str(outcome, "time", clock_format_s(now, clock_wall_us()));
+	if (backups_judged(r, &backups, e))
+		return -1;
+	put_backups(outcome, backups);
+	json_decref(backups);
+	if (repo_reports(r, &reports, &count, e))
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		const char *id = json_opt_str(json_object_get(reports[i].outcome, "backup"), "id", "");
+
+		json_add(history, history_row(reports[i].outcome));
+		if (wanted == NULL || strcmp(id, wanted) == 0)
+			chosen = &reports[i];
+	}
+	json_put(outcome, "drill", chosen != NULL ? json_incref(chosen->outcome) : json_null());
+	if (chosen != NULL)
+		put_signature(outcome, chosen);
+	repo_reports_free(reports, count);
+	if (chosen != NULL || wanted == NULL)
+		return 0;
+	err_set(e, ERR_NOT_FOUND, "backup %.12s was never drilled", wanted);
+	return err_hint(e, "`holdfast drill %.12s` does it now.", wanted);
+}
+
+int
+ops_report(const struct ops *o, const char *backup, json_t **outcome, struct err *e)
+{
+	struct opened opened;
+	char id[33];
+	int rc;
+
+	*outcome = outcome_new("report");
+	if (open_repo(&opened, o->settings, 0, e))
+		return -1;
+	rc = backup != NULL ? repo_resolve(opened.repo, backup, id, e) : 0;
+	if (rc == 0)
+		rc = gather(opened.repo, backup != NULL ? id : NULL, *outcome, e);
+	open_close(&opened);
+	return rc;
+}

@@ -1,0 +1,292 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "ops/bring.h"
+#include "pg/cage.h"
+#include "pg/conn.h"
+#include "pg/facts.h"
+#include "pg/globals.h"
+#include "pg/quote.h"
+#include "pg/tools.h"
+
+struct restoring {
+	const struct ops *ops;
+	const struct restore_request *request;
+	struct opened opened;
+	json_t *summary, *detail;
+	const char *database;           /* in the backup */
+	char *into;
+	int server_major;
+	struct tools tools;
+	char *home;
+	struct cage *cage;
+	bool made;                      /* we created `into` */
+	json_t *outcome, *notes;
+};
+
+/* Which database of the backup. */
+static int
+choose_database(struct restoring *s, struct err *e)
+{
+	json_t *names = json_object_get(s->summary, "databases"), *name;
+	size_t i;
+
+	if (s->request->database == NULL) {
+		if (json_array_size(names) == 1) {
+			s->database = json_string_value(json_array_get(names, 0));
+			return 0;
+		}
+		err_set(e, ERR_USAGE, "the backup holds %zu databases", json_array_size(names));
+		return err_hint(e, "Name one with --database; `holdfast show` lists them.");
+	}
+	json_array_foreach(names, i, name)
+		if (strcmp(json_string_value(name), s->request->database) == 0)
+			s->database = json_string_value(name);
+	if (s->database != NULL)
+		return 0;
+	err_set(e, ERR_NOT_FOUND, "the backup holds no database \"%s\"", s->request->database);
+	return err_hint(e, "`holdfast show %.12s` lists its databases.", json_opt_str(s->summary, "id", ""));
+}
+
+/* R3: the source itself is restored to only by whoever knows it by its system identifier. */
+static int
+check_server(struct restoring *s, struct err *e)
+{
+	const char *source = json_opt_str(s->summary, "system_identifier", ""), *asked = s->request->system_id, *seen;
+	struct conn *c = conn_open(&s->request->target, NULL, e);
+	json_t *facts;
+	int rc = 0;
+
+	if (c == NULL)
+		return -1;
+	s->server_major = conn_server_version(c) / 10000;
+	facts = facts_cluster(c, e);
+	conn_close(c);
+	if (facts == NULL)
+		return -1;
+	seen = json_opt_str(facts, "system_identifier", "");
+	json_put_str(s->outcome, "server", json_opt_str(facts, "server_version", NULL));
+	json_put_str(s->outcome, "system_identifier", seen);
+	if (asked != NULL && strcmp(asked, seen) != 0) {
+		rc = err_set(e, ERR_REFUSED, "the server's system identifier is %s, not %s as --system-id says", seen, asked);
+		err_hint(e, "Nothing was changed. Make sure that this is the server you mean (R3).");
+	} else if (asked == NULL && strcmp(source, seen) == 0) {
+		rc = err_set(e, ERR_REFUSED, "the server to restore to is the source of this backup");
+		err_hint(e, "Nothing was changed. Give --host for another server; or, to make a new database beside the live one, --system-id %s (R3).", seen);
+	}
+	json_decref(facts);
+	return rc;
+}
+
+static char *
+default_name(const struct restoring *s)
+{
+	const char *t = json_opt_str(s->summary, "time", "");
+	char stamp[16];
+
+	/* 2026-11-24T02:15:00Z to 20261124_021500 */
+	if (strlen(t) < 19)
+		return mem_printf("%s_restored", s->database);
+	snprintf(stamp, sizeof(stamp), "%.4s%.2s%.2s_%.2s%.2s%.2s", t, t + 5, t + 8, t + 11, t + 14, t + 17);
+	return mem_printf("%.40s_%s", s->database, stamp);
+}
+
+static int
+make_cage(struct restoring *s, struct err *e)
+{
+	const struct settings *settings = s->ops->settings;
+	struct cage_options options = { .user = settings->drill.user, .network = true };
+	int dump_major = 0, minor, major;
+	char unique[RAND_ID_TEXT];
+
+	/* A pg_restore at least as new as the pg_dump that wrote, and as the server that takes. */
+	if (tools_parse_version(&major, &minor, json_opt_str(s->summary, "pg_dump_version", "")))
+		dump_major = major;
+	if (tools_find(&s->tools, TOOLS_RESTORE, s->request->target.bin_dir, dump_major > s->server_major ? dump_major : s->server_major, e))
+		return -1;
+	rand_id(unique);
+	s->home = mem_printf("%s/holdfast-restore-%.12s", settings->drill.dir != NULL ? settings->drill.dir : "/var/tmp", unique);
+	if (mkdir(s->home, S_IRWXU) != 0) {
+		err_sys(e, "make folder \"%s\"", s->home);
+		return err_hint(e, "Set `drill.dir` to a folder that can be written to.");
+	}
+	options.home = s->home;
+	s->cage = cage_new(&options, e);
+	return s->cage == NULL ? -1 : 0;
+}
+
+static int
+restore_the_globals(struct restoring *s, struct err *e)
+{
+	struct buf text = BUF_INIT;
+	int64_t since = clock_mono_ms();
+	int rc = bring_globals(s->opened.repo, s->detail, &text, e);
+
+	if (rc == 0)
+		rc = globals_restore(&s->request->target, text.data, text.bytes, false, s->notes, e);
+	mem_wipe(text.data, text.bytes);
+	buf_free(&text);
+	outcome_phase(s->outcome, "globals", since, 0);
+	return rc;
+}
+
+static int
+prepare_database(struct restoring *s, struct err *e)
+{
+	const json_t *facts = cluster_facts_of(s->detail, s->database);
+
+	if (s->request->existing)
+		return restore_check_empty(&s->request->target, s->into, e);
+	if (facts == NULL)
+		return err_set(e, ERR_CORRUPT, "the manifest lacks the properties of database \"%s\"", s->database);
+	if (restore_create(&s->request->target, s->into, facts, e))
+		return -1;
+	s->made = true;
+	return 0;
+}
+
+static int
+fill_database(struct restoring *s, struct err *e)
+{
+	const struct restore_request *r = s->request;
+	const struct restore_options options = {
+		.target = &r->target,
+		.database = s->into,
+		.tools = &s->tools,
+		.cage = s->cage,
+		.jobs = r->jobs != 0 ? r->jobs : s->ops->settings->drill.jobs,
+		.tables = r->tables,
+		.schemas = r->schemas,
+		.no_tablespaces = true,
+	};
+	const struct bring b = {
+		.repo = s->opened.repo,
+		.progress = s->ops->progress,
+		.detail = s->detail,
+		.database = s->database,
+		.jobs = options.jobs,
+	};
+	struct restore *restore = restore_new(&options, e);
+	int64_t since = clock_mono_ms();
+	int rc;
+
+	if (restore == NULL)
+		return -1;
+	progress_phase(s->ops->progress, "restore", bring_bytes(s->detail, s->database));
+	rc = bring_streams(&b, restore, e);
+	if (rc == 0)
+		rc = restore_end(restore, cluster_facts_of(s->detail, s->database), s->notes, e);
+	restore_free(restore);
+	outcome_phase(s->outcome, "restore", since, bring_bytes(s->detail, s->database));
+	return rc;
+}
+
+/* A database that we made and could not fill is taken away again: half a restore must not be mistaken for one. */
+static void
+take_back(struct restoring *s)
+{
+	struct err e = ERR_INIT;
+	struct buf sql = BUF_INIT;
+	struct conn *c = conn_open(&s->request->target, NULL, &e);
+
+	buf_addstr(&sql, "DROP DATABASE IF EXISTS ");
+	quote_ident(&sql, s->into);
+	if (c == NULL || conn_exec(c, (const char *)sql.data, &e) != 0)
+		log_warning("database \"%s\" holds half a restore and could not be dropped: %s", s->into, e.msg);
+	else
+		log_info("database \"%s\", which held half a restore, was dropped", s->into);
+	conn_close(c);
+	buf_free(&sql);
+}
+
+static int
+prepare(struct restoring *s, struct err *e)
+{
+	if (s->request->existing && s->request->into == NULL) {
+		err_set(e, ERR_USAGE, "--existing goes with --into NAME");
+		return -1;
+	}
+	if (open_repo(&s->opened, s->ops->settings, 0, e))
+		return -1;
+	if (!repo_can_read(s->opened.repo)) {
+		err_set(e, ERR_KEY, "the key of \"%s\" is an agent's: it can back up and cannot read", repo_holder_name(s->opened.repo));
+		return err_hint(e, "Use the key file of a recovery holder (--key-file) or its passphrase (--passphrase-file).");
+	}
+	if (backup_find(s->opened.repo, s->request->backup, &s->summary, &s->detail, e) || choose_database(s, e) || check_server(s, e))
+		return -1;
+	s->into = s->request->into != NULL ? mem_strdup(s->request->into) : default_name(s);
+	return make_cage(s, e);
+}
+
+static int
+carry_out(struct restoring *s, struct err *e)
+{
+	if (s->request->globals && restore_the_globals(s, e))
+		return -1;
+	if (prepare_database(s, e))
+		return -1;
+	if (fill_database(s, e) == 0)
+		return 0;
+	if (s->made)
+		take_back(s);
+	else
+		err_hint(e, "Database \"%s\" may hold part of the restore: drop it, or empty it, before another try.", s->into);
+	return -1;
+}
+
+static void
+describe(struct restoring *s, int64_t began)
+{
+	json_t *note, *entry;
+	int64_t rows = 0;
+	size_t i;
+
+	json_array_foreach(s->notes, i, note)
+		outcome_warn(s->outcome, "%s", json_string_value(note));
+	json_array_foreach(json_object_get(s->detail, "entries"), i, entry)
+		if (s->database != NULL && strcmp(json_opt_str(entry, "database", ""), s->database) == 0)
+			rows += json_opt_int(entry, "rows", 0);
+	if (s->request->tables == NULL && s->request->schemas == NULL)
+		json_put_int(s->outcome, "rows", rows);
+	json_put_str(s->outcome, "database", s->database);
+	json_put_str(s->outcome, "into", s->into);
+	if (s->database != NULL)
+		json_put_int(s->outcome, "bytes", (int64_t)bring_bytes(s->detail, s->database));
+	if (s->summary != NULL)
+		json_put(s->outcome, "backup", json_incref(s->summary));
+	json_put_int(s->outcome, "duration_ms", clock_mono_ms() - began);
+}
+
+int
+ops_restore(const struct ops *o, const struct restore_request *r, json_t **outcome, struct err *e)
+{
+	struct restoring s = { .ops = o, .request = r, .tools = TOOLS_INIT };
+	struct err ignored = ERR_INIT;
+	int64_t began = clock_mono_ms();
+	int rc;
+
+	s.outcome = outcome_new("restore");
+	s.notes = json_array();
+	rc = prepare(&s, e) || carry_out(&s, e) ? -1 : 0;
+	describe(&s, began);
+	cage_free(s.cage);
+	if (s.home != NULL && file_remove_tree(s.home, &ignored) != 0)
+		log_warning("%s", ignored.msg);
+	free(s.home);
+	free(s.into);
+	tools_free(&s.tools);
+	json_decref(s.summary);
+	json_decref(s.detail);
+	json_decref(s.notes);
+	open_close(&s.opened);
+	*outcome = s.outcome;
+	return rc == 0 ? 0 : err_wrap(e, "restore");
+}
