@@ -25,7 +25,7 @@
 struct cage_options {
 	const char *home;               /* absolute, exists, ours alone: not seen from inside */
 	const char *user;               /* to become when we are root; NULL: stay who we are */
-	const char *const *see;         /* more folders to see, read-only, none below /tmp; NULL-terminated; NULL: none */
+	const char *const *see;         /* more files, sockets and folders to see, read-only; NULL-terminated; NULL: none */
 	bool network;                   /* keeps the host's network: a restore to a server over TCP */
 };
 
@@ -54,6 +54,9 @@ void cage_env_free(char **env);
 
 /* Array of {measure, enforced, note}, as docs/outcomes.md has it. */
 json_t *cage_measures(const struct cage *c);
+
+/* Gives an open file to the user inside. */
+int cage_give(const struct cage *c, int fd, struct err *e) MUST_USE;
 
 /* Makes a file below cage_folder for the user inside and opens it for writing; the name must not exist.  The descriptor, or -1. */
 int cage_create(const struct cage *c, const char *name, struct err *e) MUST_USE;

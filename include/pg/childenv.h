@@ -21,6 +21,9 @@ struct childenv *childenv_new(const struct pg_target *target, const char *dbname
 /* Adds or replaces one more variable. */
 void childenv_set(struct childenv *env, const char *name, const char *value);
 
+/* The descriptor that holds the password, -1 without one: for a child that becomes another user, who must own it. */
+int childenv_secret(const struct childenv *env);
+
 const char *const *childenv_list(const struct childenv *env);   /* valid until the next childenv_set and the free */
 int childenv_prepare(void *env);                                /* for struct child_spec */
 void childenv_free(struct childenv *env);                       /* NULL is nothing */

@@ -45,6 +45,10 @@ struct scratch *scratch_start(const struct scratch_options *o, struct err *e) MU
 struct scratch *scratch_attach(const struct pg_target *server, const char *source_system_identifier, const struct scratch_options *o,
     struct err *e) MUST_USE;
 
+/* Cage and programs for a restore to a server that the operator chose, the source too if they said so: what R3 asks for is the
+ * caller's.  No database is dropped in the end unless scratch_database named it. */
+struct scratch *scratch_reach(const struct pg_target *server, const struct scratch_options *o, struct err *e) MUST_USE;
+
 /* Stops and removes the cluster; on a named server drops the databases that scratch_database named.  NULL is nothing. */
 void scratch_free(struct scratch *s);
 

@@ -270,7 +270,7 @@ show_all(struct cage *c, const char *const *see)
 	free(text);
 	show_devices(c);
 	add_view(c, VIEW_PROC, NULL, "/proc");
-	v = add_view(c, VIEW_BIND, c->tmp, c->mode == CAGE_BARE ? c->tmp : "/tmp");
+	v = add_view(c, VIEW_BIND, c->tmp, c->tmp_inside);
 	v->folder = v->writable = true;
 	v = add_view(c, VIEW_BIND, c->folder, c->inside);
 	v->folder = v->writable = true;
@@ -307,6 +307,15 @@ try_out(struct cage *c)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 }
 
+static bool
+sees_tmp(const char *const *see)
+{
+	for (; see != NULL && *see != NULL; see++)
+		if (strncmp(*see, "/tmp/", 5) == 0)
+			return true;
+	return false;
+}
+
 /* From the best to the least: the first way in that works here is the one.  /proc, Landlock and the filter are given up one by
  * one within each, since a container often forbids just one of them. */
 static int
@@ -322,6 +331,8 @@ choose(struct cage *c, const char *const *see, struct err *e)
 	for (int mode = geteuid() == 0 ? CAGE_ROOT : CAGE_USER; mode <= CAGE_BARE; mode++) {
 		c->mode = (enum cage_mode)mode;
 		c->inside = mode == CAGE_BARE ? c->folder : "/scratch";
+		/* Mount points are never made below a folder that can be written to from inside: a link there would lead us astray. */
+		c->tmp_inside = mode == CAGE_BARE ? c->tmp : sees_tmp(see) ? "/scratch-tmp" : "/tmp";
 		forget_views(c);
 		show_all(c, see);
 		for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
@@ -412,17 +423,23 @@ cage_folder_inside(const struct cage *c)
 }
 
 int
+cage_give(const struct cage *c, int fd, struct err *e)
+{
+	if (c->become && fchown(fd, c->uid, c->gid) != 0)
+		return err_sys(e, "give a file to the user of the cage");
+	return 0;
+}
+
+int
 cage_create(const struct cage *c, const char *name, struct err *e)
 {
 	char *path = mem_printf("%s/%s", c->folder, name);
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-	if (fd < 0) {
+	if (fd < 0)
 		err_sys(e, "make \"%s\"", path);
-	} else if (c->become && fchown(fd, c->uid, c->gid) != 0) {
-		err_sys(e, "give \"%s\" to the user of the scratch database", path);
+	else if (cage_give(c, fd, e))
 		file_close(&fd);
-	}
 	free(path);
 	return fd;
 }
@@ -435,7 +452,7 @@ cage_env(const struct cage *c, const char *const *more)
 
 	env[n++] = mem_strdup("PATH=/usr/local/bin:/usr/bin:/bin");
 	env[n++] = mem_printf("HOME=%s", c->inside);
-	env[n++] = mem_printf("TMPDIR=%s", c->mode == CAGE_BARE ? c->tmp : "/tmp");
+	env[n++] = mem_printf("TMPDIR=%s", c->tmp_inside);
 	env[n++] = mem_strdup("LC_ALL=C");
 	env[n++] = mem_strdup("TZ=UTC");
 	env[n++] = mem_strdup("PGPASSFILE=/dev/null");
@@ -482,12 +499,14 @@ cage_measures(const struct cage *c)
 	    spaces ? "mount namespace" : c->landlock ? "Landlock alone; world-readable lists of users are visible" : why);
 	measure(list, "no network", !c->network && (spaces || c->landlock_abi >= 4), c->network ? "the target is reached over the network" :
 	    spaces ? "network namespace, loopback down" : c->landlock && c->landlock_abi >= 4 ? "Landlock: TCP only" : why);
+	measure(list, "no unix socket of the host", spaces, spaces ? (c->network ? "but abstract ones, where Landlock cannot refuse them" :
+	    "mount and network namespace") : why);
 	measure(list, "no process of the host is visible", spaces, spaces ? (c->proc ? "pid namespace" : "pid namespace, no /proc") : why);
 	measure(list, "no shared memory or message queue of the host", spaces, spaces ? "ipc namespace" : why);
 	snprintf(note, sizeof(note), "ABI %d", c->landlock_abi);
 	measure(list, "Landlock", c->landlock, c->landlock ? note : c->landlock_abi > 0 ? "refused" : "not in this kernel");
 	measure(list, "filter of system calls", c->filter, c->filter ? "seccomp" : "refused here");
-	measure(list, "ends with the drill", true, spaces ? "parent death signal, first process of its table" : "parent death signal of the first process");
+	measure(list, "ends with the drill", spaces, spaces ? "parent death signal, first process of its table" : "only its first process is certain to");
 	measure(list, "no credentials in the environment", true, "made from nothing");
 	return list;
 }

@@ -31,7 +31,7 @@ struct cage {
 	uid_t uid;
 	gid_t gid;
 	char *folder, *root, *tmp;      /* as seen from outside */
-	const char *inside;
+	const char *inside, *tmp_inside;
 	struct cage_view *views;
 	size_t view_count;
 	char uid_map[64], gid_map[64];

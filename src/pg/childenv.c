@@ -123,6 +123,12 @@ childenv_new(const struct pg_target *t, const char *dbname, const char *options,
 	return env;
 }
 
+int
+childenv_secret(const struct childenv *env)
+{
+	return env->secret;
+}
+
 const char *const *
 childenv_list(const struct childenv *env)
 {

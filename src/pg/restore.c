@@ -93,6 +93,10 @@ job_start(struct job *j, struct restore *r, const char *name, const char *const 
 	j->cage = r->o.cage;
 	if ((j->env = childenv_new(&target, NULL, r->options, e)) == NULL)
 		return -1;
+	if (childenv_secret(j->env) >= 0 && cage_give(r->o.cage, childenv_secret(j->env), e)) {
+		job_end(j);
+		return -1;
+	}
 	childenv_set(j->env, "HOME", cage_folder_inside(r->o.cage));
 	if (listing) {
 		argv[n++] = "--list";

@@ -215,14 +215,33 @@ check_space(const char *dir, uint64_t need, struct err *e)
 	return err_hint(e, "set drill.dir to a folder on a larger disk");
 }
 
-/* Folder, programs and cage: what both kinds of scratch need. */
+/* The server's unix socket, and nothing else of its folder; NULL when it is reached by TCP. */
+static char *
+socket_of(const struct pg_target *server)
+{
+	static const char *const usual[] = { "/var/run/postgresql", "/tmp" };
+	const char *port = server->port != NULL ? server->port : "5432";
+	char *path;
+
+	if (server->host != NULL)
+		return server->host[0] == '/' ? mem_printf("%s/.s.PGSQL.%s", server->host, port) : NULL;
+	for (size_t i = 0; i < 2; i++) {
+		path = mem_printf("%s/.s.PGSQL.%s", usual[i], port);
+		if (access(path, F_OK) == 0)
+			return path;
+		free(path);
+	}
+	return NULL;
+}
+
+/* Folder, programs and cage: what all kinds of scratch need.  `server` is the one to reach, NULL for a cluster of our own. */
 static int
-set_up(struct scratch *s, const struct scratch_options *o, unsigned programs, int major, bool network, const char *socket_dir,
+set_up(struct scratch *s, const struct scratch_options *o, unsigned programs, int major, const struct pg_target *server, bool network,
     struct err *e)
 {
-	const char *see[3] = { NULL };
+	const char *see[8] = { NULL };
 	struct cage_options options = { .user = o->user, .network = network, .see = see };
-	char *above = NULL;
+	char *beside = NULL, *above, *socket = NULL;
 	size_t n = 0;
 
 	if (tools_find(&s->tools, programs, o->bin_dir, major, e)) {
@@ -236,16 +255,22 @@ set_up(struct scratch *s, const struct scratch_options *o, unsigned programs, in
 	/* An installation outside /usr: what lies beside its bin, too. */
 	if (strncmp(s->tools.dir, "/usr/", 5) != 0) {
 		above = mem_printf("%s/..", s->tools.dir);
-		see[n] = realpath(above, NULL);
-		n += see[n] != NULL;
+		beside = realpath(above, NULL);
+		free(above);
+		if (beside != NULL)
+			see[n++] = beside;
 	}
-	if (socket_dir != NULL)
-		see[n++] = socket_dir;
+	if (server != NULL) {
+		const char *const needed[] = { socket = socket_of(server), server->sslrootcert, server->sslcert, server->sslkey, server->passfile };
+
+		for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+			if (needed[i] != NULL && needed[i][0] == '/')
+				see[n++] = needed[i];
+	}
 	options.home = s->home.path;
 	s->cage = cage_new(&options, e);
-	if (above != NULL && see[0] != socket_dir)
-		free((void *)(uintptr_t)see[0]);
-	free(above);
+	free(beside);
+	free(socket);
 	return s->cage == NULL ? -1 : 0;
 }
 
@@ -257,7 +282,7 @@ scratch_start(const struct scratch_options *o, struct err *e)
 
 	s->home = (struct home)HOME_INIT;
 	s->superuser = mem_strdup(o->superuser != NULL ? o->superuser : "postgres");
-	if (check_space(o->dir, o->need_bytes, e) || set_up(s, o, TOOLS_SERVER | TOOLS_RESTORE | TOOLS_DUMP, o->major, false, NULL, e))
+	if (check_space(o->dir, o->need_bytes, e) || set_up(s, o, TOOLS_SERVER | TOOLS_RESTORE | TOOLS_DUMP, o->major, NULL, false, e))
 		goto fail;
 	/* tools_find takes a newer major when it must; a drill is of the same major or of none. */
 	if (s->tools.major != o->major) {
@@ -278,36 +303,48 @@ fail:
 	return NULL;
 }
 
-struct scratch *
-scratch_attach(const struct pg_target *server, const char *source_system_identifier, const struct scratch_options *o, struct err *e)
+/* The certificates that a connection needs are the only files of the host's that are seen beside programs. */
+static struct scratch *
+reach(const struct pg_target *server, const char *forbidden_id, bool check_id, const struct scratch_options *o, struct err *e)
 {
 	struct scratch *s = mem_zero(1, sizeof(*s));
 	bool socket = server->host == NULL || server->host[0] == '/';
 	struct conn *c = NULL;
 	char *id = NULL;
+	int rc = -1;
 
 	s->home = (struct home)HOME_INIT;
 	s->target = *server;
 	plan_memory(s, o->jobs);
 	if ((c = conn_open(server, NULL, e)) == NULL ||
-	    conn_value(&id, c, "SELECT system_identifier FROM pg_catalog.pg_control_system()", NULL, e) ||
-	    conn_value(&s->version, c, "SELECT pg_catalog.current_setting('server_version')", NULL, e))
-		goto fail;
-	if (id == NULL || source_system_identifier == NULL || strcmp(id, source_system_identifier) == 0) {
+	    conn_value(&s->version, c, "SELECT pg_catalog.current_setting('server_version')", NULL, e) ||
+	    (check_id && conn_value(&id, c, "SELECT system_identifier FROM pg_catalog.pg_control_system()", NULL, e)))
+		goto out;
+	if (check_id && (id == NULL || forbidden_id == NULL || strcmp(id, forbidden_id) == 0)) {
 		err_set(e, ERR_REFUSED, "the server named for drills is the source itself (system identifier %s)", id != NULL ? id : "?");
 		err_hint(e, "restoring runs code of the dump, and must not run beside the database it came from; take another server, or none");
-		goto fail;
+		goto out;
 	}
-	if (set_up(s, o, TOOLS_RESTORE | TOOLS_DUMP, conn_server_version(c) / 10000, !socket, socket ? server->host : NULL, e))
-		goto fail;
+	rc = set_up(s, o, TOOLS_RESTORE | TOOLS_DUMP, conn_server_version(c) / 10000, server, !socket, e);
+out:
 	conn_close(c);
 	free(id);
-	return s;
-fail:
-	conn_close(c);
-	free(id);
+	if (rc == 0)
+		return s;
 	scratch_free(s);
 	return NULL;
+}
+
+struct scratch *
+scratch_attach(const struct pg_target *server, const char *source_system_identifier, const struct scratch_options *o, struct err *e)
+{
+	return reach(server, source_system_identifier, true, o, e);
+}
+
+struct scratch *
+scratch_reach(const struct pg_target *server, const struct scratch_options *o, struct err *e)
+{
+	return reach(server, NULL, false, o, e);
 }
 
 /* Stops at once: nothing in it is worth a checkpoint. */

@@ -525,6 +525,40 @@ one_table_comes_back_with_what_belongs_to_it(void **state)
 	taken_free(&t);
 }
 
+/* A real server asks for a password, which the caged program is given in memory, as the user that it becomes (R49). */
+static void
+a_restore_to_a_named_server_has_its_password_inside_the_cage(void **state)
+{
+	const struct scratch_options so = { .dir = base, .user = "nobody", .jobs = 2 };
+	char *password = mem_printf("%s/password", base);
+	struct pg_target target = source.target;
+	struct taken t;
+	struct drilled d = { .name = "copy" };
+	struct err e = ERR_INIT;
+
+	(void)state;
+	cluster_sql(&source, "postgres", "SET password_encryption = 'scram-sha-256'; CREATE ROLE locked_in SUPERUSER LOGIN PASSWORD 'canary:\\x'");
+	assert_good(file_write_new(password, "canary:\\x\n", 10, 0600, &e), &e);
+	target.user = "locked_in";
+	target.password_file = password;
+	take_dump("app", 0, &t);
+	d.scratch = scratch_reach(&target, &so, &e);
+	if (d.scratch == NULL)
+		fail_msg("%s", e.msg);
+	d.notes = json_array();
+	assert_good(restore_create(&target, d.name, t.database, &e), &e);
+	assert_good(restore_all(&d, &t, &e), &e);
+	assert_true(dump_again(&d));
+	assert_int_equal(json_array_size(d.notes), 0);
+	end_drill(&d);
+	/* It was asked for; a drill's own databases go, this one stays. */
+	cluster_sql(&source, "postgres", "DROP DATABASE copy");
+	cluster_sql(&source, "postgres", "DROP ROLE locked_in");
+	taken_free(&t);
+	unlink(password);
+	free(password);
+}
+
 /* R48: the source's users wrote code that waits for a restore. */
 static void
 a_hostile_dump_gets_nowhere_and_is_reported_cleanly(void **state)
@@ -617,6 +651,7 @@ main(void)
 		cmocka_unit_test(a_stream_that_does_not_restore_is_a_failure_with_its_reason),
 		cmocka_unit_test(a_database_that_holds_anything_is_not_restored_into),
 		cmocka_unit_test(one_table_comes_back_with_what_belongs_to_it),
+		cmocka_unit_test(a_restore_to_a_named_server_has_its_password_inside_the_cage),
 		cmocka_unit_test(a_hostile_dump_gets_nowhere_and_is_reported_cleanly),
 	};
 
