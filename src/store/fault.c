@@ -40,7 +40,8 @@ fault_count(struct fault *f, enum store_verb v, unsigned *number, enum err_kind 
 static int
 fault_fail(enum store_verb v, const char *name, unsigned number, enum err_kind kind, struct err *e)
 {
-	return err_set(e, kind, "%s of \"%s\": fails on purpose, as the plan says of %s number %u", verb_names[v], name, verb_names[v], number);
+	return err_set(e, kind, "%s of \"%s\": fails on purpose, as the plan says of %s number %u", verb_names[v], name,
+	    verb_names[v], number);
 }
 
 /* Every verb is: count; fail before; do; fail after. */

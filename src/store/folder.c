@@ -249,7 +249,8 @@ folder_get(struct store *s, const char *name, uint64_t offset, size_t bytes, str
 		goto out;
 	}
 	if ((offset > 0 && offset >= size) || want > size - offset) {
-		err_set(e, ERR_CORRUPT, "get of \"%s\": %zu bytes at %" PRIu64 " are not all in its %" PRIu64 " bytes", name, bytes, offset, size);
+		err_set(e, ERR_CORRUPT, "get of \"%s\": %zu bytes at %" PRIu64 " are not all in its %" PRIu64 " bytes", name,
+		    bytes, offset, size);
 		goto out;
 	}
 	buf_reserve(to, (size_t)want);
@@ -378,8 +379,8 @@ folder_list(struct store *s, const char *prefix, store_each *each, void *ctx, st
 	if (walk_inside(&w, f->root, prefix[0] == '\0' ? "." : prefix, prefix, e))
 		return -1;
 	if (w.strangers > 0)
-		log_warning("folder \"%s\": %u entries below \"%s\" are not ours and are ignored; the first is \"%s\"", f->path, w.strangers,
-		            prefix, w.stranger);
+		log_warning("folder \"%s\": %u entries below \"%s\" are not ours and are ignored; the first is \"%s\"", f->path,
+		            w.strangers, prefix, w.stranger);
 	return 0;
 }
 

@@ -155,8 +155,8 @@ from_usual_file(struct s3_credentials *c, const char *profile, struct err *e)
 	path = home != NULL ? mem_printf("%s/.aws/credentials", home) : NULL;
 	if (path == NULL || access(path, F_OK) != 0) {
 		err_set(e, ERR_USAGE, "no credentials for the S3 store");
-		rc = err_hint(e, "Set access_key_file and secret_key_file, or credentials_file (and profile), or AWS_ACCESS_KEY_ID and "
-		              "AWS_SECRET_ACCESS_KEY in the environment, or write ~/.aws/credentials.");
+		rc = err_hint(e, "Set access_key_file and secret_key_file, or credentials_file (and profile), or "
+		              "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or write ~/.aws/credentials.");
 	} else {
 		rc = from_shared_file(c, path, profile, e);
 	}

@@ -15,7 +15,8 @@ static const struct {
 	{ "AccessDenied", ERR_DENIED, "The key pair is known to the store, but its policy does not allow this." },
 	{ "AllAccessDisabled", ERR_DENIED, "The bucket or the account was disabled by its owner." },
 	{ "AccountProblem", ERR_DENIED, "The account was suspended by its owner." },
-	{ "InvalidAccessKeyId", ERR_DENIED, "The store does not know this access key: look at the credentials, and that the endpoint is the right store." },
+	{ "InvalidAccessKeyId", ERR_DENIED,
+	  "The store does not know this access key: are the credentials right, and is the endpoint the right store?" },
 	{ "SignatureDoesNotMatch", ERR_DENIED,
 	  "The secret key does not belong to the access key, or something between here and the store changes requests." },
 	{ "RequestTimeTooSkewed", ERR_DENIED, "The clock of this machine or of the store is wrong by more than 15 minutes." },
@@ -77,16 +78,17 @@ static void
 hint_region(struct err *e, const struct s3_site *site, const struct s3_failure *f)
 {
 	if (f->text.region[0] != '\0')
-		err_hint(e, "The bucket is in region \"%s\", and \"%s\" is configured: set region, and an endpoint of that region.", f->text.region,
-		         site->region);
+		err_hint(e, "The bucket is in region \"%s\", and \"%s\" is configured: set region and endpoint to match.",
+		         f->text.region, site->region);
 	else
-		err_hint(e, "Region \"%s\" or the endpoint is not that of this bucket; redirections are not followed.", site->region);
+		err_hint(e, "Region \"%s\" or the endpoint is not that of this bucket; redirections are not followed.",
+		    site->region);
 }
 
 int
 s3_error_set(struct err *e, const struct s3_site *site, const char *doing, const char *name, const struct s3_failure *f)
 {
-	const char *code = f->text.code, *hint = NULL;
+	const char *code = f->text.code, *colon, *hint = NULL;
 	enum err_kind kind = kind_of_status(f->status);
 
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
@@ -97,9 +99,11 @@ s3_error_set(struct err *e, const struct s3_site *site, const char *doing, const
 	/* A code that is not in the table, with 404: something else is missing (an upload, a policy), not the object. */
 	if (code[0] != '\0' && hint == NULL && kind == ERR_STORE && f->status == 404)
 		kind = ERR_FAILED;
-	err_set(e, kind, "HTTP %ld%s%s%s%s", f->status, code[0] != '\0' ? " " : "", code, f->text.message[0] != '\0' ? ": " : "", f->text.message);
+	colon = f->text.message[0] != '\0' ? ": " : "";
 	if (f->status == 0)
-		err_set(e, kind, "%s%s%s", code, f->text.message[0] != '\0' ? ": " : "", f->text.message);
+		err_set(e, kind, "%s%s%s", code, colon, f->text.message);
+	else
+		err_set(e, kind, "HTTP %ld%s%s%s%s", f->status, code[0] != '\0' ? " " : "", code, colon, f->text.message);
 	if (hint != NULL)
 		err_hint(e, "%s", hint);
 	else if (kind == ERR_USAGE)

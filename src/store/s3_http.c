@@ -267,8 +267,8 @@ run(const struct s3_http *h, struct line *l, struct transfer *t, CURLcode *verdi
 		if (stop_check(e))
 			return -1;
 		if (!keeps_pace(t, h->site->stall_ms))
-			return err_set(e, ERR_STORE, "slower than %d bytes a second for %.1f s (%zu bytes sent, %zu received)", STALL_BYTES_PER_SECOND,
-			               (double)h->site->stall_ms / 1000, t->sent, t->received);
+			return err_set(e, ERR_STORE, "slower than %d bytes a second for %.1f s (%zu bytes sent, %zu received)",
+			    STALL_BYTES_PER_SECOND, (double)h->site->stall_ms / 1000, t->sent, t->received);
 	}
 	m = curl_multi_info_read(l->multi, &left);
 	*verdict = m != NULL && m->msg == CURLMSG_DONE ? m->data.result : CURLE_FAILED_INIT;
@@ -287,11 +287,9 @@ explain(const struct s3_http *h, const struct transfer *t, CURLcode code, struct
 	case CURLE_SSL_ISSUER_ERROR:
 		err_set(e, ERR_USAGE, "the certificate is not trusted: %s", words);
 		return h->site->ca_file != NULL
-		       ? err_hint(e, "ca_file \"%s\" does not hold the authority of this server, or the certificate is for another name.", h->site->ca_file)
+		       ? err_hint(e, "ca_file \"%s\" does not hold the authority of this server, or the certificate is for "
+		                  "another name.", h->site->ca_file)
 		       : err_hint(e, "Set ca_file to the certificate of the authority that signed the server's.");
-	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
-		return err_set(e, ERR_USAGE, "%s", words);
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_CONNECT:
 		err_set(e, ERR_STORE, "%s", words);

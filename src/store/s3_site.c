@@ -107,7 +107,8 @@ set_prefix(struct s3_site *s, const char *prefix, struct err *e)
 	if (store_prefix_valid(s->prefix) && n <= PREFIX_MAX)
 		return 0;
 	err_set(e, ERR_USAGE, "prefix \"%.200s\" cannot be used", prefix);
-	return err_hint(e, "It is made of a-z 0-9 . _ - in segments divided by '/', begins with none, and has at most %d bytes.", PREFIX_MAX);
+	return err_hint(e, "It is made of a-z 0-9 . _ - in segments divided by '/', begins with none, and has at most %d bytes.",
+	                PREFIX_MAX);
 }
 
 static int
@@ -115,7 +116,8 @@ set_region(struct s3_site *s, const char *region, struct err *e)
 {
 	if (region == NULL || region[0] == '\0')
 		region = "us-east-1";
-	if (strspn(region, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(region) || strlen(region) > 64)
+	if (strspn(region, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(region) ||
+	    strlen(region) > 64)
 		return err_set(e, ERR_USAGE, "region \"%.80s\" is not a name that a region can have", region);
 	s->region = mem_strdup(region);
 	return 0;
@@ -129,7 +131,8 @@ s3_site_init(struct s3_site *s, const struct store_config *c, struct err *e)
 	s->stall_ms = c->stall_timeout_ms > 0 ? c->stall_timeout_ms : 30000;
 	s->total_ms = c->total_timeout_ms > 0 ? c->total_timeout_ms : 600000;
 	s->virtual_host = c->virtual_host;
-	if (set_endpoint(s, c->endpoint, e) || set_bucket(s, c->bucket, e) || set_prefix(s, c->prefix, e) || set_region(s, c->region, e))
+	if (set_endpoint(s, c->endpoint, e) || set_bucket(s, c->bucket, e) || set_prefix(s, c->prefix, e) ||
+	    set_region(s, c->region, e))
 		goto fail;
 	if (c->ca_file != NULL && access(c->ca_file, R_OK) != 0) {
 		err_sys(e, "ca_file \"%s\"", c->ca_file);

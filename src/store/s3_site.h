@@ -10,7 +10,7 @@
 /* Where a bucket is and how to get there: the configuration of an S3 store, checked, copied and with its defaults in. */
 struct s3_site {
 	bool secure;                    /* https */
-	char *authority;                /* "minio.example:9000": lower-case, a scheme's usual port left out; as in the Host header */
+	char *authority;                /* "minio.example:9000": as in the Host header, so without a usual port */
 	char *endpoint;                 /* "https://minio.example:9000", for messages and URLs */
 	char *bucket;
 	char *prefix;                   /* "" or with its '/' */

@@ -256,8 +256,8 @@ run(struct line *l, struct transfer *t, struct err *e)
 			mark_ms = now;
 		}
 		if (now - mark_ms >= site->stall_ms || now - began >= site->total_ms)
-			return err_set(e, ERR_STORE, "no progress for %.1f s, %.1f s in all (%zu bytes sent, %zu received)", (double)(now - mark_ms) / 1000,
-			               (double)(now - began) / 1000, t->sent, t->received);
+			return err_set(e, ERR_STORE, "no progress for %.1f s, %.1f s in all (%zu bytes sent, %zu received)",
+			               (double)(now - mark_ms) / 1000, (double)(now - began) / 1000, t->sent, t->received);
 		wait_a_little(l);
 	}
 }
@@ -277,7 +277,8 @@ explain_local(const struct transfer *t, struct err *e)
 	case S3StatusConnectionFailed:
 	case S3StatusAbortedByCallback:
 	case S3StatusXmlParseFailure:
-		return err_set(e, ERR_STORE, "%s (%zu bytes sent, %zu received)", s3.get_status_name(t->status), t->sent, t->received);
+		return err_set(e, ERR_STORE, "%s (%zu bytes sent, %zu received)", s3.get_status_name(t->status), t->sent,
+		    t->received);
 	default:
 		return err_set(e, ERR_FAILED, "libs3: %s", s3.get_status_name(t->status));
 	}
@@ -513,7 +514,8 @@ utc_us(int64_t misread_s)
 }
 
 static S3Status
-on_list(int truncated, const char *next, int count, const S3ListBucketContent *contents, int prefixes, const char **names, void *ctx)
+on_list(int truncated, const char *next, int count, const S3ListBucketContent *contents, int prefixes, const char **names,
+        void *ctx)
 {
 	struct transfer *t = ctx;
 	struct listing *l = t->listing;
@@ -543,7 +545,8 @@ start_list(struct transfer *t, S3RequestContext *context)
 }
 
 static int
-hand_on(const struct v2 *v, const struct buf *held, const char *prefix, unsigned *strangers, store_each *each, void *ctx, struct err *e)
+hand_on(const struct v2 *v, const struct buf *held, const char *prefix, unsigned *strangers, store_each *each, void *ctx,
+        struct err *e)
 {
 	struct cursor c = cursor_over(held->data, held->bytes);
 	size_t skip = strlen(v->site.prefix);
@@ -590,7 +593,8 @@ v2_list(struct store *s, const char *prefix, store_each *each, void *ctx, struct
 	}
 	buf_free(&l.held);
 	if (rc == 0 && strangers > 0)
-		log_warning("%s: %u objects below \"%s\" have names that are not ours and are ignored", v->store.label, strangers, prefix);
+		log_warning("%s: %u objects below \"%s\" have names that are not ours and are ignored", v->store.label,
+		    strangers, prefix);
 	return rc;
 }
 

@@ -103,8 +103,8 @@ v4_send(struct v4 *v, const struct ask *a, struct s3_http_answer *answer, struct
 	url = mem_printf("%s://%s%s%s%s", v->site.secure ? "https" : "http", host, (char *)path.data, a->query != NULL ? "?" : "",
 	                 a->query != NULL ? a->query : "");
 	rc = s3_http_do(v->http, &(struct s3_http_call){
-		.method = a->method, .url = url, .headers = headers, .header_count = n, .body = a->body, .body_bytes = a->body_bytes,
-		.to = a->to, .limit = a->limit,
+		.method = a->method, .url = url, .headers = headers, .header_count = n,
+		.body = a->body, .body_bytes = a->body_bytes, .to = a->to, .limit = a->limit,
 	}, answer, e);
 	if (rc != 0)
 		s3_error_wrap(e, &v->site, a->doing, ask_name(a));
@@ -244,7 +244,8 @@ static int
 v4_get(struct store *s, const char *name, uint64_t offset, size_t bytes, struct buf *to, struct err *e)
 {
 	struct v4 *v = (struct v4 *)s;
-	struct ask get = { .method = "GET", .doing = "get of", .name = name, .to = to, .limit = bytes > 0 ? bytes : STORE_OBJECT_MAX };
+	struct ask get = { .method = "GET", .doing = "get of", .name = name, .to = to,
+	                   .limit = bytes > 0 ? bytes : STORE_OBJECT_MAX };
 	bool ranged = offset > 0 || bytes > 0;
 	size_t before = to->bytes, got;
 	struct s3_http_answer answer;
@@ -264,7 +265,8 @@ v4_get(struct store *s, const char *name, uint64_t offset, size_t bytes, struct 
 	}
 	got = to->bytes - before;
 	if (answer.too_long)
-		return v4_odd(v, &get, ERR_CORRUPT, bytes > 0 ? "more bytes came than were asked for" : "the object is larger than any of ours", e);
+		return v4_odd(v, &get, ERR_CORRUPT,
+		              bytes > 0 ? "more bytes came than were asked for" : "the object is larger than any of ours", e);
 	/* curl compares these, too; but that is the one thing that must never be wrong. */
 	if (answer.length < 0 || (uint64_t)answer.length != got) {
 		err_set(e, ERR_STORE, "%zu bytes came, and %" PRId64 " were announced", got, answer.length);
@@ -311,13 +313,15 @@ page_query(const struct v4 *v, const char *prefix, const char *token)
 
 /* Hands the objects of a page on. */
 static int
-hand_on(const struct v4 *v, const struct s3_page *page, const char *prefix, unsigned *strangers, store_each *each, void *ctx, struct err *e)
+hand_on(const struct v4 *v, const struct s3_page *page, const char *prefix, unsigned *strangers, store_each *each, void *ctx,
+        struct err *e)
 {
 	size_t skip = strlen(v->site.prefix);
 
 	for (size_t i = 0; i < page->count; i++) {
 		const char *key = (const char *)page->text.data + page->objects[i].key;
-		struct store_object o = { .name = key + skip, .bytes = page->objects[i].bytes, .changed_us = page->objects[i].changed_us };
+		struct store_object o = { .name = key + skip, .bytes = page->objects[i].bytes,
+		    .changed_us = page->objects[i].changed_us };
 
 		if (strncmp(key, v->site.prefix, skip) != 0 || strncmp(o.name, prefix, strlen(prefix)) != 0)
 			return err_set(e, ERR_CORRUPT, "the listing holds \"%.200s\", which was not asked for", key);
@@ -376,7 +380,8 @@ v4_list(struct store *s, const char *prefix, store_each *each, void *ctx, struct
 	}
 	free(token);
 	if (rc == 0 && strangers > 0)
-		log_warning("%s: %u objects below \"%s\" have names that are not ours and are ignored", v->store.label, strangers, prefix);
+		log_warning("%s: %u objects below \"%s\" have names that are not ours and are ignored", v->store.label,
+		    strangers, prefix);
 	return rc;
 }
 

@@ -303,7 +303,8 @@ busy_thread(void *arg)
 		if (to.bytes != bytes || memcmp(to.data, data, bytes) != 0)
 			err_set(&e, ERR_FAILED, "thread %u reads other bytes than it wrote", b->number);
 		buf_clear(&to);
-		if (e.kind == ERR_NONE && store_get(contract.store, name, 100, 500, &to, &e) == 0 && memcmp(to.data, data + 100, 500) != 0)
+		if (e.kind == ERR_NONE && store_get(contract.store, name, 100, 500, &to, &e) == 0 &&
+		    memcmp(to.data, data + 100, 500) != 0)
 			err_set(&e, ERR_FAILED, "thread %u reads another range than it wrote", b->number);
 		if (e.kind == ERR_NONE && i % 2 == 0 && store_remove(contract.store, name, &e))
 			break;

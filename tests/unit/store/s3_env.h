@@ -1,6 +1,7 @@
 #ifndef HF_TESTS_STORE_S3_ENV_H
 #define HF_TESTS_STORE_S3_ENV_H
 
+#include <dirent.h>
 #include <signal.h>
 
 #include "base/child.h"
@@ -24,10 +25,12 @@ s3_env_need(void)
 {
 	const char *strict = getenv("HOLDFAST_NO_SKIP");
 
-	if (s3_env("ENDPOINT") != NULL && s3_env("ENDPOINT_TLS") != NULL && s3_env("ACCESS_KEY") != NULL && s3_env("SECRET_KEY") != NULL &&
+	if (s3_env("ENDPOINT") != NULL && s3_env("ENDPOINT_TLS") != NULL && s3_env("ACCESS_KEY") != NULL &&
+	    s3_env("SECRET_KEY") != NULL &&
 	    s3_env("CA_FILE") != NULL && s3_env("BUCKET") != NULL && s3_env("DIR") != NULL && s3_env("UP") != NULL)
 		return;
-	fprintf(stderr, "SKIPPED: no S3 server: HOLDFAST_TEST_S3_ENDPOINT and its companions are not set; run this with tests/with-s3\n");
+	fprintf(stderr, "SKIPPED: no S3 server: HOLDFAST_TEST_S3_ENDPOINT and its companions are not set; "
+	        "run this with tests/with-s3\n");
 	exit(strict != NULL && strcmp(strict, "1") == 0 ? 1 : 77);
 }
 
@@ -92,15 +95,49 @@ s3_open(const struct store_config *c)
 	return s;
 }
 
+/* Whether every thread of the process stands still. */
+static inline bool
+s3_stopped(pid_t pid)
+{
+	char *path = mem_printf("/proc/%d/task", (int)pid);
+	DIR *dir = opendir(path);
+	struct dirent *d;
+	bool all = dir != NULL;
+
+	while (all && (d = readdir(dir)) != NULL) {
+		char *stat = mem_printf("%s/%s/stat", path, d->d_name), *end;
+		struct buf text = BUF_INIT;
+		struct err e = ERR_INIT;
+
+		if (d->d_name[0] != '.' && file_read(&text, stat, 4096, &e) == 0) {
+			end = strrchr((char *)text.data, ')');
+			all = end != NULL && end[1] == ' ' && end[2] == 'T';
+		}
+		buf_free(&text);
+		free(stat);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	free(path);
+	return all;
+}
+
+/* Sends the gateway a signal.  One that is told to stop has stopped afterwards: until then it may answer. */
 static inline void
 s3_signal(int signo)
 {
 	char *path = mem_printf("%s/rgw.pid", s3_env("DIR"));
 	struct buf text = BUF_INIT;
 	struct err e = ERR_INIT;
+	pid_t pid;
 
 	OK(file_read(&text, path, 64, &e));
-	assert_int_equal(kill((pid_t)strtol((char *)text.data, NULL, 10), signo), 0);
+	pid = (pid_t)strtol((char *)text.data, NULL, 10);
+	assert_int_equal(kill(pid, signo), 0);
+	for (int i = 0; signo == SIGSTOP && !s3_stopped(pid); i++) {
+		assert_in_range(i, 0, 5000);
+		usleep(1000);
+	}
 	buf_free(&text);
 	free(path);
 }

@@ -120,7 +120,8 @@ main(void)
 		cmocka_unit_test(dead_store_stays_dead),
 		cmocka_unit_test(lying_store_flips_cuts_and_hides),
 	};
-	int failed = cmocka_run_group_tests_name("contract of a folder behind a fault store without a plan", contract_tests, setup, teardown);
+	int failed = cmocka_run_group_tests_name("contract of a folder behind a fault store without a plan", contract_tests,
+	    setup, teardown);
 
 	return failed + cmocka_run_group_tests(tests, setup, teardown);
 }

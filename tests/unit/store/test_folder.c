@@ -79,7 +79,8 @@ static void
 files_that_are_not_ours_are_left_out_and_left_alone(void **state)
 {
 	struct err e = ERR_INIT;
-	char *path = mem_printf("%s/lost+found", scratch), *fifo = mem_printf("%s/fifo", scratch), *link = mem_printf("%s/link", scratch);
+	char *path = mem_printf("%s/lost+found", scratch), *fifo = mem_printf("%s/fifo", scratch);
+	char *link = mem_printf("%s/link", scratch);
 	struct buf to = BUF_INIT;
 
 	(void)state;
@@ -198,7 +199,13 @@ assert_or_skip(int status)
 	assert_int_equal(status, 0);
 }
 
-#define WANT(condition) do { if (!(condition)) { fprintf(stderr, "line %d: not %s (%s)\n", __LINE__, #condition, e.msg); return 1; } } while (0)
+#define WANT(condition)                                                                                         \
+	do {                                                                                                    \
+		if (!(condition)) {                                                                             \
+			fprintf(stderr, "line %d: not %s (%s)\n", __LINE__, #condition, e.msg);                 \
+			return 1;                                                                               \
+		}                                                                                               \
+	} while (0)
 
 /* In a child: no cmocka here. */
 static int

@@ -79,7 +79,8 @@ transient_failures_are_got_over_and_permanent_ones_counted(void **state)
 static void
 only_what_may_pass_is_tried_again(void **state)
 {
-	static const enum err_kind kinds[] = { ERR_DENIED, ERR_SPACE, ERR_USAGE, ERR_NOT_FOUND, ERR_EXISTS, ERR_CORRUPT, ERR_FAILED, ERR_TIMEOUT };
+	static const enum err_kind kinds[] = { ERR_DENIED, ERR_SPACE, ERR_USAGE, ERR_NOT_FOUND, ERR_EXISTS, ERR_CORRUPT,
+	    ERR_FAILED, ERR_TIMEOUT };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {

@@ -4,6 +4,7 @@
 #include "store/s3_xml.h"
 
 #define HEAD "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+#define WHOLE "<IsTruncated>false</IsTruncated>"
 #define LIST HEAD "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
 
 static int
@@ -28,7 +29,8 @@ page_of_a_listing_is_read(void **state)
 	(void)state;
 	OK(read_list(&p, LIST "<Name>b</Name><Prefix/><MaxKeys>1000</MaxKeys><IsTruncated>true</IsTruncated>"
 		"<NextContinuationToken>a&amp;b/+=</NextContinuationToken>"
-		"<Contents><Key>packs%2Faa/1</Key><LastModified>2026-11-24T02:15:00.000Z</LastModified><ETag>&quot;x&quot;</ETag><Size>33554432</Size>"
+		"<Contents><Key>packs%2Faa/1</Key><LastModified>2026-11-24T02:15:00.000Z</LastModified><ETag>&quot;x&quot;</ETag>"
+		"<Size>33554432</Size>"
 		"<Owner><ID>o</ID><Key>not this</Key></Owner><Type>Normal</Type></Contents>"
 		"<Contents><Size>0</Size><Key>a+%2B&lt;</Key></Contents>"
 		"<CommonPrefixes><Prefix>x/</Prefix></CommonPrefixes><EncodingType>url</EncodingType></ListBucketResult>", &e));
@@ -51,12 +53,12 @@ keys_are_taken_as_they_are_where_the_store_does_not_encode(void **state)
 	struct err e = ERR_INIT;
 
 	(void)state;
-	OK(read_list(&p, LIST "<IsTruncated>false</IsTruncated><Contents><Key>a+%2B</Key><Size>1</Size></Contents></ListBucketResult>", &e));
+	OK(read_list(&p, LIST WHOLE "<Contents><Key>a+%2B</Key><Size>1</Size></Contents></ListBucketResult>", &e));
 	assert_string_equal(key(&p, 0), "a+%2B");
 	assert_false(p.truncated);
 	assert_null(p.token);
 	s3_xml_page_clear(&p);
-	OK(read_list(&p, LIST "<IsTruncated>false</IsTruncated></ListBucketResult>", &e));
+	OK(read_list(&p, LIST WHOLE "</ListBucketResult>", &e));
 	assert_int_equal(p.count, 0);
 	s3_xml_page_clear(&p);
 }
@@ -67,21 +69,21 @@ what_is_no_whole_listing_is_refused(void **state)
 {
 	static const char *const wrong[] = {
 		"", " ", "not xml", HEAD, LIST, "<html><body>busy</body></html>",
-		LIST "<IsTruncated>false</IsTruncated>",
-		LIST "<IsTruncated>false</IsTruncated><Contents><Key>a</Key>",
+		LIST WHOLE,
+		LIST WHOLE "<Contents><Key>a</Key>",
 		LIST "</ListBucketResult>",
 		LIST "<Contents><Key>a</Key><Size>1</Size></Contents></ListBucketResult>",
 		LIST "<IsTruncated>true</IsTruncated></ListBucketResult>",
 		LIST "<IsTruncated>true</IsTruncated><NextContinuationToken/></ListBucketResult>",
-		LIST "<IsTruncated>false</IsTruncated><Contents><Key>a</Key></Contents></ListBucketResult>",
-		LIST "<IsTruncated>false</IsTruncated><Contents><Size>1</Size></Contents></ListBucketResult>",
-		LIST "<IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>-1</Size></Contents></ListBucketResult>",
-		LIST "<IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>99999999999999999999</Size></Contents></ListBucketResult>",
-		LIST "<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType><Contents><Key>a%2</Key><Size>1</Size></Contents></ListBucketResult>",
-		LIST "<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType><Contents><Key>a%zz</Key><Size>1</Size></Contents></ListBucketResult>",
+		LIST WHOLE "<Contents><Key>a</Key></Contents></ListBucketResult>",
+		LIST WHOLE "<Contents><Size>1</Size></Contents></ListBucketResult>",
+		LIST WHOLE "<Contents><Key>a</Key><Size>-1</Size></Contents></ListBucketResult>",
+		LIST WHOLE "<Contents><Key>a</Key><Size>99999999999999999999</Size></Contents></ListBucketResult>",
+		LIST WHOLE "<EncodingType>url</EncodingType><Contents><Key>a%2</Key><Size>1</Size></Contents></ListBucketResult>",
+		LIST WHOLE "<EncodingType>url</EncodingType><Contents><Key>%zz</Key><Size>1</Size></Contents></ListBucketResult>",
 		HEAD "<!DOCTYPE a [<!ENTITY x \"y\">]><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>",
-		LIST "<IsTruncated>false</IsTruncated><Contents><Key>&unknown;</Key><Size>1</Size></Contents></ListBucketResult>",
-		LIST "<IsTruncated>false</IsTruncated></ListBucketResult><more/>",
+		LIST WHOLE "<Contents><Key>&unknown;</Key><Size>1</Size></Contents></ListBucketResult>",
+		LIST WHOLE "</ListBucketResult><more/>",
 		"<Error><Code>SlowDown</Code></Error>",
 	};
 	struct s3_page p;
@@ -95,7 +97,7 @@ what_is_no_whole_listing_is_refused(void **state)
 		assert_int_equal(e.kind, ERR_STORE);
 		s3_xml_page_clear(&p);
 	}
-	buf_addstr(&deep, LIST "<IsTruncated>false</IsTruncated>");
+	buf_addstr(&deep, LIST WHOLE);
 	for (int i = 0; i < 40; i++)
 		buf_addstr(&deep, "<a>");
 	FAILS(ERR_STORE, read_list(&p, (char *)deep.data, &e));
@@ -107,7 +109,7 @@ static void
 errors_words_are_read_and_made_harmless(void **state)
 {
 	struct s3_error_text t;
-	const char *xml = HEAD "<Error><Code>NoSuchKey</Code><Message>not \x1b[31mhere\n</Message><Region>eu-1</Region><BucketName>b</BucketName></Error>";
+	const char *xml = HEAD "<Error><Code>NoSuchKey</Code><Message>not \x1b[31mhere\n</Message></Error>";
 	const char *good = HEAD "<Error><Code>NoSuchKey</Code><Message>not\there \xc3\xbc</Message><Region>eu-1</Region></Error>";
 	char *huge;
 

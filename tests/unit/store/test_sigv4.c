@@ -49,7 +49,8 @@ put_of_an_object(void **state)
 	struct buf path = BUF_INIT;
 	struct sigv4_header h[] = {
 		{ "date", "Fri, 24 May 2013 00:00:00 GMT" }, { "host", "examplebucket.s3.amazonaws.com" },
-		{ "x-amz-content-sha256", payload }, { "x-amz-date", "20130524T000000Z" }, { "x-amz-storage-class", "REDUCED_REDUNDANCY" },
+		{ "x-amz-content-sha256", payload }, { "x-amz-date", "20130524T000000Z" }, { "x-amz-storage-class",
+		    "REDUCED_REDUNDANCY" },
 	};
 
 	(void)state;
@@ -68,7 +69,8 @@ static void
 queries_with_and_without_a_value(void **state)
 {
 	static const struct sigv4_header h[] = {
-		{ "host", "examplebucket.s3.amazonaws.com" }, { "x-amz-content-sha256", EMPTY }, { "x-amz-date", "20130524T000000Z" },
+		{ "host", "examplebucket.s3.amazonaws.com" }, { "x-amz-content-sha256", EMPTY }, { "x-amz-date",
+		    "20130524T000000Z" },
 	};
 	static const char credential[] = "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, "
 		"SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=";
@@ -79,7 +81,8 @@ queries_with_and_without_a_value(void **state)
 	assert_signature(&(struct sigv4_request){ "GET", "/", "lifecycle=", h, 3, EMPTY }, &s3_key, "20130524T000000Z", expected);
 	free(expected);
 	expected = mem_printf("%s%s", credential, "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7");
-	assert_signature(&(struct sigv4_request){ "GET", "/", "max-keys=2&prefix=J", h, 3, EMPTY }, &s3_key, "20130524T000000Z", expected);
+	assert_signature(&(struct sigv4_request){ "GET", "/", "max-keys=2&prefix=J", h, 3, EMPTY }, &s3_key, "20130524T000000Z",
+	    expected);
 	free(expected);
 }
 
@@ -96,7 +99,8 @@ test_suite_get_vanilla_and_query_order(void **state)
 	assert_signature(&(struct sigv4_request){ "GET", "/", "", h, 2, EMPTY }, &suite_key, "20150830T123600Z", expected);
 	free(expected);
 	expected = mem_printf("%s%s", credential, "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500");
-	assert_signature(&(struct sigv4_request){ "GET", "/", "Param1=value1&Param2=value2", h, 2, EMPTY }, &suite_key, "20150830T123600Z", expected);
+	assert_signature(&(struct sigv4_request){ "GET", "/", "Param1=value1&Param2=value2", h, 2, EMPTY }, &suite_key,
+	    "20150830T123600Z", expected);
 	free(expected);
 }
 

@@ -11,9 +11,11 @@ static char *scratch;
 static void
 names_follow_the_strictest_store(void **state)
 {
-	static const char *const good[] = { "a", "a/b", "wal/7000000000000000001/00000001/000000010000000000000001", "...", "a/.b", "-", "_", "0.9" };
+	static const char *const good[] = { "a", "a/b", "wal/7000000000000000001/00000001/000000010000000000000001", "...",
+	    "a/.b", "-", "_", "0.9" };
 	static const char *const bad[] = {
-		"", "/", "/a", "a/", "a//b", ".", "..", "a/.", "a/..", "../a", "a/../b", "./a", "A", "a b", "a+b", "a%2f", "a\\b", "\xc3\xbc", "a\n", "a:b",
+		"", "/", "/a", "a/", "a//b", ".", "..", "a/.", "a/..", "../a", "a/../b", "./a", "A", "a b", "a+b", "a%2f",
+		    "a\\b", "\xc3\xbc", "a\n", "a:b",
 	};
 	char text[STORE_NAME_MAX + 2];
 
@@ -105,7 +107,8 @@ base_config(void)
 	snprintf(secret, sizeof(secret), "%s/secret", scratch);
 	free(file_with("access", "AKIA\n", 0600));
 	free(file_with("secret", "canary+/=\n", 0600));
-	return (struct store_config){ .kind = STORE_S3, .endpoint = "https://minio.example:9000", .bucket = "sm-backups", .prefix = "langfuse/",
+	return (struct store_config){ .kind = STORE_S3, .endpoint = "https://minio.example:9000", .bucket = "sm-backups",
+	    .prefix = "langfuse/",
 	                              .access_key_file = access, .secret_key_file = secret };
 }
 
@@ -137,8 +140,10 @@ static void
 endpoints_are_scheme_host_and_port(void **state)
 {
 	static const char *const bad[] = {
-		"minio.example", "ftp://minio.example", "https://", "https:///", "https://a:0", "https://a:65536", "https://a:", "https://a:9000x",
-		"https://a/path", "https://a?x=1", "https://a b", "https://[::1", "https://[xyz]", "https://a\r\nEvil: 1", "https://\xc3\xbc.example",
+		"minio.example", "ftp://minio.example", "https://", "https:///", "https://a:0", "https://a:65536", "https://a:",
+		    "https://a:9000x",
+		"https://a/path", "https://a?x=1", "https://a b", "https://[::1", "https://[xyz]", "https://a\r\nEvil: 1",
+		    "https://\xc3\xbc.example",
 	};
 
 	(void)state;
@@ -241,7 +246,8 @@ v2_refuses_what_it_cannot_do(void **state)
 	assert_int_equal(e.kind, ERR_USAGE);
 	c.signature = "v2";
 	c.access_key_file = c.secret_key_file = NULL;
-	c.credentials_file = file_with("token", "[default]\naws_access_key_id=a\naws_secret_access_key=b\naws_session_token=c\n", 0600);
+	c.credentials_file = file_with("token", "[default]\naws_access_key_id=a\n"
+	    "aws_secret_access_key=b\naws_session_token=c\n", 0600);
 	assert_null(store_open(&c, false, &e));
 	SAYS(e.msg, "session token");
 	free((char *)(uintptr_t)c.credentials_file);
@@ -253,8 +259,9 @@ credentials_come_from_the_first_source_that_is_set(void **state)
 	struct store_config c = base_config();
 	struct s3_credentials k;
 	struct err e = ERR_INIT;
-	char *shared = file_with("shared", "# comment\n[default]\naws_access_key_id = D\naws_secret_access_key = d/+=x\n\n[ night ]\r\n"
-		"AWS_ACCESS_KEY_ID=N\r\n;aws_access_key_id=no\n aws_secret_access_key =n = n\r\naws_session_token=t\nregion=eu\n", 0600);
+	char *shared = file_with("shared", "# comment\n[default]\naws_access_key_id = D\naws_secret_access_key = d/+=x\n\n"
+		"[ night ]\r\nAWS_ACCESS_KEY_ID=N\r\n;aws_access_key_id=no\n"
+		" aws_secret_access_key =n = n\r\naws_session_token=t\nregion=eu\n", 0600);
 
 	(void)state;
 	setenv("AWS_ACCESS_KEY_ID", "E", 1);
@@ -312,7 +319,8 @@ home_is_the_last_place_to_look(void **state)
 	FAILS(ERR_USAGE, s3_credentials_read(&k, &c, &e));
 	SAYS(e.hint, "access_key_file");
 	OK(file_mkdirs(folder, 0700, &e));
-	free(file_with(".aws/credentials", "[default]\naws_access_key_id=H\naws_secret_access_key=h\naws_session_token=t\n", 0600));
+	free(file_with(".aws/credentials", "[default]\naws_access_key_id=H\naws_secret_access_key=h\naws_session_token=t\n",
+	    0600));
 	OK(s3_credentials_read(&k, &c, &e));
 	assert_string_equal(k.access, "H");
 	assert_string_equal(k.session_token, "t");
@@ -365,7 +373,8 @@ source_that_is_wrong_is_an_error_and_tells_no_secret(void **state)
 static int
 begin(void **state)
 {
-	static const char *const names[] = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE" };
+	static const char *const names[] = { "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE",
+	    "AWS_SHARED_CREDENTIALS_FILE" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
