@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "base/stop.h"
 #include "pg/scratch.h"
 
 static char base[] = "/tmp/hf-scratch-XXXXXX";
@@ -175,6 +176,41 @@ what_a_killed_run_left_is_swept_by_the_next(void **state)
 	assert_int_equal(folders(), 0);
 }
 
+static void
+a_run_that_is_asked_to_stop_cleans_up(void **state)
+{
+	struct scratch_options o = plain_options();
+	struct err e = ERR_INIT;
+	int ready[2], status;
+	pid_t runner;
+	char byte;
+
+	(void)state;
+	assert_int_equal(pipe(ready), 0);
+	runner = fork();
+	if (runner == 0) {
+		struct scratch *s;
+		struct conn *c;
+
+		stop_install();
+		s = scratch_start(&o, &e);
+		c = s != NULL ? conn_open(scratch_target(s), NULL, &e) : NULL;
+		if (c == NULL || write(ready[1], "r", 1) != 1)
+			_exit(1);
+		status = conn_exec(c, "SELECT pg_sleep(120)", &e) == -1 && e.kind == ERR_STOPPED ? 0 : 2;
+		conn_close(c);
+		scratch_free(s);
+		_exit(status);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	kill(runner, SIGTERM);
+	waitpid(runner, &status, 0);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	assert_int_equal(folders(), 0);
+}
+
 /* R48: what a dump's functions can do, tried as the superuser of the scratch cluster. */
 static void
 code_in_the_scratch_cluster_gets_nowhere(void **state)
@@ -273,6 +309,7 @@ main(void)
 		cmocka_unit_test(what_cannot_be_had_here_is_no_fault_of_the_backup),
 		cmocka_unit_test(an_extension_that_is_not_installed_is_named),
 		cmocka_unit_test(what_a_killed_run_left_is_swept_by_the_next),
+		cmocka_unit_test(a_run_that_is_asked_to_stop_cleans_up),
 		cmocka_unit_test(code_in_the_scratch_cluster_gets_nowhere),
 		cmocka_unit_test(a_named_server_must_not_be_the_source),
 	};
