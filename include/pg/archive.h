@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/hash.h"
+#include "base/multiset.h"
 #include "base/sink.h"
 
 /*
@@ -25,6 +26,7 @@ struct archive_entry {
 	uint64_t bytes;                 /* of COPY text without its end mark, of a large object, of the setval statement */
 	uint8_t sha256[SHA256_BYTES];   /* of those bytes, the fields in `expect`'s order where it differs */
 	bool reordered;                 /* hashed in another column order than the archive's */
+	uint8_t row_set[MULTISET_BYTES];        /* of a table's rows whatever their order, where `row_sets` asks for it */
 };
 
 /* One entry of the table of contents that is no data: schema text.  Absent strings are "". */
@@ -40,6 +42,7 @@ struct archive_digest {
 	struct archive_item *items;     /* in the archive's order, which is no matter of content */
 	size_t n_items;
 	size_t room_entries, room_items;
+	bool row_sets;                  /* set before reading: also keep row_set; costs about as much as the SHA-256 */
 };
 
 #define ARCHIVE_DIGEST_INIT { .format_minor = 0 }

@@ -87,6 +87,7 @@ choose(const struct bring *b, const struct restore *restore, bool data, enum dum
 			continue;
 		if (k == DUMP_TABLE && !restore_wants(restore, json_opt_str(row, "schema", ""), json_opt_str(row, "table", "")))
 			continue;
+		pieces[n].digest.row_sets = b->source != NULL && b->source->row_sets;
 		pieces[n].stream = stream;
 		pieces[n].kind = (enum dump_kind)k;
 		n++;

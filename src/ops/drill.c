@@ -238,8 +238,10 @@ dump_again(struct drilled *x, struct err *e)
 	r.streams = dump_streams(r.dump, &count);
 	r.digests = mem_zero(count, sizeof(*r.digests));
 	r.columns = compare_columns(&x->source);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		r.digests[i].row_sets = true;
 		expected += r.streams[i].estimated_bytes;
+	}
 	progress_phase(d->ops->progress, "dump again", expected);
 	rc = parallel_run(d->settings->drill.jobs, count, redump_stream, &r, e);
 	if (rc == 0)
@@ -324,6 +326,7 @@ drill_database(struct drill *d, const char *name, struct err *e)
 
 	if (x.facts == NULL || x.cluster_facts == NULL)
 		return err_set(e, ERR_CORRUPT, "the manifest lacks the facts of database \"%s\"", name);
+	x.source.row_sets = x.restored.row_sets = true;
 	x.scratch_name = scratch_database(d->scratch, name);
 	x.row = json_object();
 	json_put_str(x.row, "name", name);

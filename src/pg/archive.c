@@ -399,7 +399,8 @@ on_block(struct reader *r, struct err *e)
 		r->step = STEP_OID;
 		return 0;
 	}
-	archive_rows_begin(r->rows, true, r->block->order, r->out->entries[r->block->entry].n_columns);
+	archive_rows_begin(r->rows, true, r->block->order, r->out->entries[r->block->entry].n_columns,
+	    r->out->row_sets);
 	r->step = STEP_CHUNK;
 	return 0;
 }
@@ -418,7 +419,7 @@ on_oid(struct reader *r, struct err *e)
 	(void)e;
 	if (r->oid == 0)
 		return end_block(r);
-	archive_rows_begin(r->rows, false, NULL, 0);
+	archive_rows_begin(r->rows, false, NULL, 0, false);
 	return 0;
 }
 

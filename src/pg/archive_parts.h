@@ -27,8 +27,9 @@ struct archive_rows;
 struct archive_rows *archive_rows_new(void);
 void archive_rows_free(struct archive_rows *r);
 
-/* `order`: field i of a hashed line is field order[i] of the archive's (borrowed until the end); NULL: as it is. */
-void archive_rows_begin(struct archive_rows *r, bool is_copy, const size_t *order, size_t n_columns);
+/* `order`: field i of a hashed line is field order[i] of the archive's (borrowed until the end); NULL: as it is. `as_set`: also hash the
+ * rows as a set. */
+void archive_rows_begin(struct archive_rows *r, bool is_copy, const size_t *order, size_t n_columns, bool as_set);
 int archive_rows_add(struct archive_rows *r, const void *data, size_t bytes, struct err *e);
 
 /* Fills rows, bytes and digest.  ERR_CORRUPT when COPY's end mark is missing. */

@@ -13,7 +13,8 @@ static const char copy_end[] = "\\.\n\n\n";
 struct archive_rows {
 	struct hash *hash;
 	uint64_t rows, bytes;
-	bool is_copy;
+	bool is_copy, as_set;
+	struct multiset set;
 	const size_t *order;
 	size_t n_columns;
 	struct buf line;                /* of a table in another order: the line that is not yet whole */
@@ -43,7 +44,7 @@ archive_rows_free(struct archive_rows *r)
 }
 
 void
-archive_rows_begin(struct archive_rows *r, bool is_copy, const size_t *order, size_t n_columns)
+archive_rows_begin(struct archive_rows *r, bool is_copy, const size_t *order, size_t n_columns, bool as_set)
 {
 	uint8_t none[SHA256_BYTES];
 
@@ -53,6 +54,8 @@ archive_rows_begin(struct archive_rows *r, bool is_copy, const size_t *order, si
 	r->is_copy = is_copy;
 	r->order = order;
 	r->n_columns = n_columns;
+	r->as_set = as_set;
+	multiset_begin(&r->set);
 	buf_clear(&r->line);
 	if (order != NULL)
 		r->field_at = mem_grow(r->field_at, n_columns + 1, sizeof(*r->field_at));
@@ -68,6 +71,29 @@ count_newlines(const uint8_t *p, size_t bytes)
 		n++;
 		p++;
 	}
+	return n;
+}
+
+static void
+hash_both(struct archive_rows *r, const void *data, size_t bytes)
+{
+	hash_update(r->hash, data, bytes);
+	if (r->as_set)
+		multiset_part(&r->set, data, bytes);
+}
+
+/* Rows one by one into the set; counts those that end here. */
+static uint64_t
+add_to_set(struct multiset *set, const uint8_t *p, size_t bytes)
+{
+	const uint8_t *end = p + bytes, *newline;
+	uint64_t n = 0;
+
+	for (; (newline = memchr(p, '\n', (size_t)(end - p))) != NULL; p = newline + 1, n++) {
+		multiset_part(set, p, (size_t)(newline - p));
+		multiset_end_member(set);
+	}
+	multiset_part(set, p, (size_t)(end - p));
 	return n;
 }
 
@@ -95,10 +121,12 @@ hash_line(struct archive_rows *r, struct err *e)
 		size_t from = r->field_at[r->order[i]], to = r->field_at[r->order[i] + 1] - 1;
 
 		if (i > 0)
-			hash_update(r->hash, "\t", 1);
-		hash_update(r->hash, line + from, to - from);
+			hash_both(r, "\t", 1);
+		hash_both(r, line + from, to - from);
 	}
 	hash_update(r->hash, "\n", 1);
+	if (r->as_set)
+		multiset_end_member(&r->set);
 	r->rows++;
 	buf_clear(&r->line);
 	return 0;
@@ -129,7 +157,7 @@ take(struct archive_rows *r, const uint8_t *p, size_t bytes, struct err *e)
 	if (r->order != NULL)
 		return take_lines(r, p, bytes, e);
 	if (r->is_copy)
-		r->rows += count_newlines(p, bytes);
+		r->rows += r->as_set ? add_to_set(&r->set, p, bytes) : count_newlines(p, bytes);
 	hash_update(r->hash, p, bytes);
 	return 0;
 }
@@ -173,5 +201,6 @@ archive_rows_end(struct archive_rows *r, struct archive_entry *entry, struct err
 	entry->rows = r->rows;
 	entry->bytes = r->bytes;
 	hash_final(r->hash, entry->sha256);
+	multiset_sum(&r->set, entry->row_set);
 	return 0;
 }
