@@ -203,6 +203,59 @@ the_streams_together_are_one_plain_dump(void **state)
 	}
 }
 
+struct runner {
+	struct dump *d;
+	size_t first;
+	struct archive_digest all;
+	struct err e;
+};
+
+static void *
+run_every_second(void *arg)
+{
+	struct runner *r = arg;
+	size_t n;
+
+	dump_streams(r->d, &n);
+	for (size_t i = r->first; i < n; i += 2) {
+		struct archive_digest one = ARCHIVE_DIGEST_INIT;
+
+		if (run(r->d, i, &one, &r->e))
+			return r;
+		archive_digest_merge(&r->all, &one);
+	}
+	return NULL;
+}
+
+static void
+streams_run_side_by_side(void **state)
+{
+	struct dump_options options = { .large_table_bytes = 1, .lock_timeout_ms = 10000 };
+	struct archive_digest plain = ARCHIVE_DIGEST_INIT;
+	struct dump *d = begin("source", &options);
+	struct runner two[2] = { { .d = d, .first = 0 }, { .d = d, .first = 1 } };
+	pthread_t threads[2];
+	struct err e = ERR_INIT;
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, run_every_second, &two[i]), 0);
+	for (int i = 0; i < 2; i++) {
+		void *failed;
+
+		pthread_join(threads[i], &failed);
+		if (failed != NULL)
+			fail_msg("%s", two[i].e.msg);
+	}
+	assert_good(dump_end(d, &e), &e);
+	archive_digest_merge(&two[0].all, &two[1].all);
+	whole("source", &plain);
+	assert_same(&two[0].all, &plain);
+	archive_digest_free(&two[0].all);
+	archive_digest_free(&plain);
+	dump_free(d);
+}
+
 static void
 each_large_table_is_alone_in_its_stream(void **state)
 {
@@ -613,6 +666,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_streams_together_are_one_plain_dump),
+		cmocka_unit_test(streams_run_side_by_side),
 		cmocka_unit_test(each_large_table_is_alone_in_its_stream),
 		cmocka_unit_test(a_database_with_a_name_like_a_connection_string_is_dumped),
 		cmocka_unit_test(what_is_written_after_the_snapshot_is_in_no_stream),
