@@ -21,8 +21,8 @@ struct archive_columns *compare_columns(const struct archive_digest *source);
 /*
  * Fills `database` (an object: `name`, `entries`, `equal`, `rows`, `bytes`, `schema`, `schema_diff`, `reordered`) and adds to
  * `differences`.  Inherited tables come back with their columns in another physical order; that counts as equal, and is told in
- * `schema` and `reordered`. So do the same rows in another order, where both digests have row_sets, told in `row_order`.  Rights and settings of the database itself are compared only where it was restored under its own
- * name.  True when nothing differs.
+ * `schema` and `reordered`.  So do the same rows in another order, where both digests have row_sets, told in `row_order`.  Rights
+ * and settings of the database itself are compared only where it was restored under its own name.  True when nothing differs.
  */
 bool compare_digests(json_t *database, json_t *differences, const char *name, const struct archive_digest *source,
     const struct archive_digest *restored);

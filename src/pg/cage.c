@@ -494,10 +494,13 @@ cage_measures(const struct cage *c)
 
 	snprintf(why, sizeof(why), "this host allows no namespaces (%s)", strerror(c->mode_errno));
 	snprintf(note, sizeof(note), "uid %u, no groups, no capabilities, no way to gain any", (unsigned)c->uid);
-	measure(list, "unprivileged user", c->uid != 0, c->become ? note : "the user that holdfast runs as; no capabilities, no way to gain any");
+	measure(list, "unprivileged user", c->uid != 0,
+	    c->become ? note : "the user that holdfast runs as; no capabilities, no way to gain any");
 	measure(list, "minimal file system, one writable folder", spaces || c->landlock,
-	    spaces ? "mount namespace" : c->landlock ? "Landlock alone; world-readable lists of users are visible" : why);
-	measure(list, "no network", !c->network && (spaces || c->landlock_abi >= 4), c->network ? "the target is reached over the network" :
+	    spaces ? "mount namespace" :
+	    c->landlock ? "Landlock alone; world-readable lists of users are visible" : why);
+	measure(list, "no network", !c->network && (spaces || (c->landlock && c->landlock_abi >= 4)),
+	    c->network ? "the target is reached over the network" :
 	    spaces ? "network namespace, loopback down" : c->landlock && c->landlock_abi >= 4 ? "Landlock: TCP only" : why);
 	measure(list, "no unix socket of the host", spaces, spaces ? (c->network ? "but abstract ones, where Landlock cannot refuse them" :
 	    "mount and network namespace") : why);
@@ -506,7 +509,8 @@ cage_measures(const struct cage *c)
 	snprintf(note, sizeof(note), "ABI %d", c->landlock_abi);
 	measure(list, "Landlock", c->landlock, c->landlock ? note : c->landlock_abi > 0 ? "refused" : "not in this kernel");
 	measure(list, "filter of system calls", c->filter, c->filter ? "seccomp" : "refused here");
-	measure(list, "ends with the drill", spaces, spaces ? "parent death signal, first process of its table" : "only its first process is certain to");
+	measure(list, "ends with the drill", spaces,
+	    spaces ? "parent death signal, first process of its table" : "only its first process is certain to");
 	measure(list, "no credentials in the environment", true, "made from nothing");
 	return list;
 }
