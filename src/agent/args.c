@@ -261,6 +261,8 @@ read_rest(struct args *a, const struct command *c, int argc, char **argv, struct
 
 	add_rows(&s, args_common);
 	add_rows(&s, c->options);
+	if ((c->traits & COMMAND_OPENS) != 0)
+		add_rows(&s, args_opening);
 	if (read_options(a, &s, c->name, argc, argv, e))
 		return -1;
 	if (a->help)
@@ -297,6 +299,8 @@ args_parse(struct args *a, const struct command **command, const char **group, i
 		return -1;
 	if (a->quiet && a->verbose)
 		return err_set(e, ERR_USAGE, "--quiet and --verbose contradict each other");
+	if (a->key_file != NULL && a->passphrase_file != NULL)
+		return err_set(e, ERR_USAGE, "either --key-file or --passphrase-file opens the repository, not both");
 	return 0;
 }
 

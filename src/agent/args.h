@@ -21,6 +21,9 @@ struct args {
 	const char *config, *log_format;
 	bool json, quiet, verbose, no_progress, help, version;
 
+	/* Of every command that opens the repository: over the configuration's. */
+	const char *key_file, *passphrase_file;
+
 	const char *operands[2];
 	size_t operand_count;
 
@@ -46,6 +49,12 @@ struct option_row {
 	const char *help;
 };
 
+enum {
+	COMMAND_BARE = 1,               /* needs no configuration */
+	COMMAND_ASKS = 2,               /* its output was asked for and is printed in spite of --quiet */
+	COMMAND_OPENS = 4,              /* opens the repository, and takes args_opening */
+};
+
 struct run;
 
 struct command {
@@ -57,13 +66,13 @@ struct command {
 	const char *about;              /* paragraphs for --help */
 	const char *examples;           /* lines for --help */
 	const char *exits;              /* its exit codes: digits of args_exit_words */
-	bool bare;                      /* needs no configuration */
-	bool asks;                      /* its output was asked for and is printed in spite of --quiet */
+	unsigned traits;
 	int (*run)(struct run *r, json_t **outcome, struct err *e);
 };
 
 /* commands.c */
 extern const struct option_row args_common[];
+extern const struct option_row args_opening[];
 extern const struct command args_commands[];    /* ends with a NULL name */
 extern const char *const args_exit_words[9];    /* what exit codes 0 to 8 mean */
 

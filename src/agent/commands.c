@@ -23,6 +23,12 @@ const struct option_row args_common[] = {
 	END
 };
 
+const struct option_row args_opening[] = {
+	FILE_("key-file", 0, key_file, "with this key [repository.key_file]"),
+	FILE_("passphrase-file", 0, passphrase_file, "with the passphrase in this file"),
+	END
+};
+
 const char *const args_exit_words[9] = {
 	"done", "failed", "command line or configuration wrong", "done, with warnings", "not proven: what came back is not what was dumped",
 	"the store cannot be reached", "the database cannot be reached", "another run or a lock is in the way", "refused by policy",
@@ -39,7 +45,7 @@ static const struct option_row init_options[] = {
 
 static const struct option_row keys_add_options[] = {
 	TEXT("public-key", "HEX", keys.public_key, "the holder's public key, as `keys identity` prints it"),
-	FILE_("passphrase-file", 0, keys.passphrase_file, "a passphrase instead"),
+	FILE_("new-passphrase-file", 0, keys.passphrase_file, "a passphrase instead of a key"),
 	FLAG("agent-only", 0, keys.agent_only, "may back up, list and expire, and cannot read"),
 	END
 };
@@ -123,61 +129,62 @@ const struct command args_commands[] = {
 	  "else than the repository and this machine: without a key a backup cannot be read by anybody. Two ways to open it are asked for, "
 	  "a second key or a passphrase, unless --accept-single-key says otherwise.",
 	  "holdfast init --passphrase-file /root/passphrase\n"
-	  "holdfast init --key-out /root/recovery.key --agent-key-out /etc/holdfast/key", "01258", false, false, run_init },
+	  "holdfast init --key-out /root/recovery.key --agent-key-out /etc/holdfast/key", "01258", 0, run_init },
 	{ "keys list", "list who can open the repository", "", 0, 0, NULL, "Lists the holders of keys, and what each may do.",
-	  "holdfast keys list", "0125", false, true, run_keys_list },
+	  "holdfast keys list", "0125", COMMAND_ASKS | COMMAND_OPENS, run_keys_list },
 	{ "keys add", "let another key or passphrase open the repository", "NAME", 1, 1, keys_add_options,
 	  "Wraps the repository's secrets for one more holder. Takes a key that can read.",
-	  "holdfast keys add verifier --public-key 8f1e...\nholdfast keys add web1 --public-key 03ab... --agent-only", "01258", false, false, run_keys_add },
+	  "holdfast keys add verifier --public-key 8f1e...\nholdfast keys add web1 --public-key 03ab... --agent-only\n"
+	  "holdfast keys add offline --new-passphrase-file /root/passphrase", "01258", COMMAND_OPENS, run_keys_add },
 	{ "keys identity", "make a key pair for a new holder", "NAME", 1, 1, keys_identity_options,
 	  "Writes a private key to a file that must not exist and prints its public half, which `keys add` on another machine takes. The private "
 	  "key never leaves this machine.",
-	  "holdfast keys identity verifier --key-out /etc/holdfast/key", "0128", false, false, run_keys_identity },
+	  "holdfast keys identity verifier --key-out /etc/holdfast/key", "0128", 0, run_keys_identity },
 	{ "keys rotate", "seal what comes from now on to a new vault key", "", 0, 0, NULL,
 	  "Opens a new epoch: later backups are sealed to a new key pair. Nothing that is stored is rewritten or lost.",
-	  "holdfast keys rotate", "01258", false, false, run_keys_rotate },
+	  "holdfast keys rotate", "01258", COMMAND_OPENS, run_keys_rotate },
 	{ "keys remove", "take the repository away from a holder", "ID", 1, 1, keys_remove_options,
 	  "Removes a holder's wrapped secrets. Who copied them before can still open what was written until the next `keys rotate`.",
-	  "holdfast keys remove 5c0d9a21", "01258", false, false, run_keys_remove },
+	  "holdfast keys remove 5c0d9a21", "01258", COMMAND_OPENS, run_keys_remove },
 	{ "backup", "take a backup", "", 0, 0, backup_options,
 	  "Dumps the configured databases under one snapshot each, stores what is not stored yet, and commits. It is a backup when this command "
 	  "ends with 0 or 3, and there is no trace in `list` when it does not.",
-	  "holdfast backup\nholdfast backup --database langfuse --label \"before 3.120\" --hold", "01235678", false, false, run_backup },
-	{ "list", "list backups", "", 0, 0, list_options, "Lists backups, newest first.", "holdfast list\nholdfast list --json", "01235", false, true, run_list },
+	  "holdfast backup\nholdfast backup --database langfuse --label \"before 3.120\" --hold", "01235678", COMMAND_OPENS, run_backup },
+	{ "list", "list backups", "", 0, 0, list_options, "Lists backups, newest first.", "holdfast list\nholdfast list --json", "01235", COMMAND_ASKS | COMMAND_OPENS, run_list },
 	{ "show", "show what is in a backup", "BACKUP", 1, 1, show_options,
 	  "Shows the streams and tables of a backup. BACKUP is an id, a unique beginning of one (4 characters at least), or latest.",
-	  "holdfast show latest\nholdfast show latest --compare-with 3f9c", "01235", false, true, run_show },
+	  "holdfast show latest\nholdfast show latest --compare-with 3f9c", "01235", COMMAND_ASKS | COMMAND_OPENS, run_show },
 	{ "hold", "keep a backup for ever, or no longer", "BACKUP", 1, 1, hold_options,
-	  "A backup on hold does not expire, whatever the policy says.", "holdfast hold 3f9c\nholdfast hold --release 3f9c", "01257", false, false, run_hold },
+	  "A backup on hold does not expire, whatever the policy says.", "holdfast hold 3f9c\nholdfast hold --release 3f9c", "01257", COMMAND_OPENS, run_hold },
 	{ "restore", "restore a backup into a new database", "BACKUP", 1, 1, restore_options,
 	  "Restores into a database that it makes, or into an empty one: never over one that has something in it. The server is the configured "
 	  "source, and then --system-id must name its system identifier; or the one that --host names, to which nothing of the source's "
 	  "connection settings applies.",
 	  "holdfast restore latest --into langfuse_restored --system-id 7301233499123456789\n"
-	  "holdfast restore 3f9c --host /var/run/postgresql --user postgres --table public.traces", "012345678", false, false, run_restore },
+	  "holdfast restore 3f9c --host /var/run/postgresql --user postgres --table public.traces", "012345678", COMMAND_OPENS, run_restore },
 	{ "cat", "write one stream of a backup to stdout", "BACKUP STREAM", 2, 2, NULL,
 	  "Writes a stream as it was dumped, so that pg_restore alone can go on from there. `show` lists the streams. When the exit code is not "
 	  "0, what was written is not to be used.",
-	  "holdfast cat latest langfuse/public.traces > traces.dump\nholdfast cat latest globals", "01258", false, true, run_cat },
+	  "holdfast cat latest langfuse/public.traces > traces.dump\nholdfast cat latest globals", "01258", COMMAND_ASKS | COMMAND_OPENS, run_cat },
 	{ "drill", "prove a backup: restore it, dump it again, compare", "[BACKUP]", 0, 1, NULL,
 	  "Restores the backup (latest) into a throw-away cluster, runs the checks, dumps it again and compares every table with what was in "
 	  "the snapshot. The signed result is stored in the repository; `report` prints it.",
-	  "holdfast drill\nholdfast drill 3f9c --json", "01234578", false, false, run_drill },
+	  "holdfast drill\nholdfast drill 3f9c --json", "01234578", COMMAND_OPENS, run_drill },
 	{ "verify", "check that what is stored is all there and intact", "", 0, 0, verify_options,
 	  "Checks that every backup's chunks are in the index and every pack in the store. With --data every byte is read.",
-	  "holdfast verify\nholdfast verify --data", "01235", false, false, run_verify },
+	  "holdfast verify\nholdfast verify --data", "01235", COMMAND_OPENS, run_verify },
 	{ "check", "look for what would make a backup or a drill fail", "", 0, 0, check_options,
 	  "Tries the configuration: store, keys, servers, programs, disk space. Each problem comes with what to do. --effective prints the "
 	  "configuration in force instead, and connects to nothing.",
-	  "holdfast check\nholdfast check --effective", "012356", false, true, run_check },
+	  "holdfast check\nholdfast check --effective", "012356", COMMAND_ASKS | COMMAND_OPENS, run_check },
 	{ "expire", "delete what the policy no longer keeps", "", 0, 0, expire_options,
 	  "Deletes backups by the policy in keep, and stored data that no backup has needed for keep.grace. It never goes below keep.min_proven, "
 	  "and does nothing while a newer backup is suspect.",
-	  "holdfast expire --plan\nholdfast expire", "0123578", false, false, run_expire },
+	  "holdfast expire --plan\nholdfast expire", "0123578", COMMAND_OPENS, run_expire },
 	{ "report", "print the report of a drill", "[BACKUP]", 0, 1, report_options,
 	  "Prints the newest stored drill report, or the newest of one backup, with the history before it.",
-	  "holdfast report\nholdfast report --format html --output drill.html", "012345", false, true, run_report },
+	  "holdfast report\nholdfast report --format html --output drill.html", "012345", COMMAND_ASKS | COMMAND_OPENS, run_report },
 	{ "completion bash", "print a completion script for bash", "", 0, 0, NULL, "Prints a script that completes commands, options and their words.",
-	  "source <(holdfast completion bash)\nholdfast completion bash > /etc/bash_completion.d/holdfast", "012", true, true, run_completion_bash },
-	{ NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, false, false, NULL },
+	  "source <(holdfast completion bash)\nholdfast completion bash > /etc/bash_completion.d/holdfast", "012", COMMAND_BARE | COMMAND_ASKS, run_completion_bash },
+	{ NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, 0, NULL },
 };

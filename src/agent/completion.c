@@ -115,8 +115,11 @@ args_completion_bash(void)
 	buf_addstr(&text, "\tcase \"- $prev\" in\n");
 	add_values(&text, "-", args_common);
 	buf_addstr(&text, "\tesac\n\tcase \"$command $prev\" in\n");
-	for (const struct command *c = args_commands; c->name != NULL; c++)
+	for (const struct command *c = args_commands; c->name != NULL; c++) {
 		add_values(&text, c->name, c->options);
+		if ((c->traits & COMMAND_OPENS) != 0)
+			add_values(&text, c->name, args_opening);
+	}
 	buf_addstr(&text, "\tesac\n\tcase $command in\n\t\"\") COMPREPLY=($(compgen -W \"");
 	add_first_words(&text);
 	add_options(&text, args_common);
@@ -125,6 +128,8 @@ args_completion_bash(void)
 	for (const struct command *c = args_commands; c->name != NULL; c++) {
 		buf_addf(&text, "\t\"%s\") [[ $cur == -* ]] && COMPREPLY=($(compgen -W \"", c->name);
 		add_options(&text, c->options);
+		if ((c->traits & COMMAND_OPENS) != 0)
+			add_options(&text, args_opening);
 		add_options(&text, args_common);
 		buf_addstr(&text, "\" -- \"$cur\")) ;;\n");
 	}

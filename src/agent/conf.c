@@ -247,6 +247,26 @@ conf_load(struct conf **c, const char *path, char *const *env, struct err *e)
 	return rc;
 }
 
+static void
+put_option(struct conf *c, const char *key, const char **setting, const char *value, const char *option)
+{
+	struct conf_origin *o = &c->origins[conf_key_find(key)];
+
+	*setting = o->value = value;
+	o->option = option;
+}
+
+void
+conf_open_with(struct conf *c, const char *key_file, const char *passphrase_file)
+{
+	const char *option = key_file != NULL ? "--key-file" : "--passphrase-file";
+
+	if (key_file == NULL && passphrase_file == NULL)
+		return;
+	put_option(c, "repository.key_file", &c->settings.key_file, key_file, option);
+	put_option(c, "repository.passphrase_file", &c->settings.passphrase_file, passphrase_file, option);
+}
+
 const struct settings *
 conf_settings(const struct conf *c)
 {
@@ -269,12 +289,13 @@ conf_effective(const struct conf *c)
 		const struct conf_origin *o = &c->origins[i];
 		struct buf range = BUF_INIT;
 		json_t *one = json_object();
-		char *where = o->variable != NULL ? mem_strdup(o->variable) : o->file != NULL ? mem_printf("%s:%u", o->file, o->line) : NULL;
+		char *where = o->option != NULL ? mem_strdup(o->option) : o->variable != NULL ? mem_strdup(o->variable) :
+			o->file != NULL ? mem_printf("%s:%u", o->file, o->line) : NULL;
 
 		conf_key_range(k, &range);
 		json_put_str(one, "key", k->path);
 		json_put_str(one, "value", o->value);
-		json_put_str(one, "from", o->variable != NULL ? "environment" : o->file != NULL ? "file" : "default");
+		json_put_str(one, "from", o->option != NULL ? "option" : o->variable != NULL ? "environment" : o->file != NULL ? "file" : "default");
 		json_put_str(one, "where", where);
 		json_put_str(one, "type", conf_type_name(k->type));
 		json_put_str(one, "range", (char *)range.data);

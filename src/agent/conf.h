@@ -29,14 +29,18 @@ int conf_load(struct conf **c, const char *path, char *const *env, struct err *e
 /* The same for text in memory, called `path` in messages; @include is refused. */
 int conf_load_text(struct conf **c, const char *text, size_t bytes, const char *path, char *const *env, struct err *e) MUST_USE;
 
+/* What the command line says of how to open the repository: a key file or a passphrase file, at most one of them, takes the
+ * place of what both keys had.  Borrows the strings; both NULL changes nothing. */
+void conf_open_with(struct conf *c, const char *key_file, const char *passphrase_file);
+
 /* Valid until conf_free; only after a successful load. */
 const struct settings *conf_settings(const struct conf *c);
 
 /* Problem number `i`, or NULL after the last one. */
 const struct err *conf_problem(const struct conf *c, size_t i);
 
-/* Every key in the order of the table: an array of `key`, `value`, `from` (`default`, `file`, `environment`), `where`
- * ("<file>:<line>", the variable's name, or null), `type`, `range`, `default`, `meaning`. */
+/* Every key in the order of the table: an array of `key`, `value`, `from` (`default`, `file`, `environment`, `option`), `where`
+ * ("<file>:<line>", the name of the variable or option, or null), `type`, `range`, `default`, `meaning`. */
 json_t *conf_effective(const struct conf *c);
 
 void conf_free(struct conf *c);                 /* NULL is nothing */

@@ -14,6 +14,7 @@ struct conf_origin {
 	const char *file;               /* of the configuration, or NULL */
 	unsigned line;
 	char *variable;                 /* of the environment, or NULL */
+	const char *option;             /* of the command line, or NULL */
 };
 
 struct conf {

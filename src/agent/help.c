@@ -85,6 +85,10 @@ help_command(struct buf *to, const struct command *c)
 		buf_addstr(to, "\nOptions:\n");
 		add_options(to, c->options);
 	}
+	if ((c->traits & COMMAND_OPENS) != 0) {
+		buf_addstr(to, "\nThe repository is opened:\n");
+		add_options(to, args_opening);
+	}
 	buf_addstr(to, "\nCommon options:\n");
 	add_options(to, args_common);
 	add_examples(to, c->examples);

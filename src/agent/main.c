@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/stop.h"
 #include "base/width.h"
+#include "pg/conn.h"
 
 /*
  * Keeps to itself what it will know: no core dump, no ptrace by other processes of the same user, no file that others can
@@ -35,6 +36,7 @@ harden(void)
 	prctl(PR_SET_DUMPABLE, 0);
 #endif
 	stop_install();
+	conn_forget_environment();
 }
 
 static void
@@ -106,7 +108,7 @@ conclude(struct run *r, json_t *outcome, struct err *e)
 	}
 	if (failed && outcome != NULL)
 		add_error(outcome, e, r->conf);
-	if (outcome != NULL && !r->printed && (json || !r->args->quiet || r->command->asks) && print_outcome(r, outcome, &output) != 0)
+	if (outcome != NULL && !r->printed && (json || !r->args->quiet || (r->command->traits & COMMAND_ASKS) != 0) && print_outcome(r, outcome, &output) != 0)
 		err_hint(&output, failed ? "" : "The command itself was done; only its outcome could not be written.");
 	/* A network file system may tell of a full disk only now. */
 	if (output.kind == ERR_NONE && close(STDOUT_FILENO) != 0 && errno != EBADF)
@@ -134,19 +136,21 @@ print_help(const struct run *r, const char *group, struct err *e)
 static int
 run_command(struct run *r, json_t **outcome, struct err *e)
 {
+	bool bare = (r->command->traits & COMMAND_BARE) != 0;
 	struct conf *conf = NULL;
 	int rc = -1;
 
 	log_set_json(r->args->log_format != NULL && strcmp(r->args->log_format, "json") == 0);
 	log_set_level(r->args->verbose ? LOG_DEBUG : r->args->quiet ? LOG_WARNING : LOG_INFO);
-	if (!r->command->bare) {
+	if (!bare) {
 		rc = conf_load(&conf, r->args->config, environ, e);
 		r->conf = conf;
 		if (rc != 0)
 			return -1;
+		conf_open_with(conf, r->args->key_file, r->args->passphrase_file);
 		r->ops.settings = conf_settings(conf);
 	}
-	r->ops.progress = progress_new(r->args->quiet || r->args->no_progress || r->command->bare);
+	r->ops.progress = progress_new(r->args->quiet || r->args->no_progress || bare);
 	rc = r->command->run(r, outcome, e);
 	progress_free(r->ops.progress);
 	return rc;

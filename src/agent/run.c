@@ -47,7 +47,7 @@ run_keys_add(struct run *r, json_t **outcome, struct err *e)
 	struct keys_request *q = &r->args->keys;
 
 	if ((q->public_key == NULL) == (q->passphrase_file == NULL))
-		return err_set(e, ERR_USAGE, "keys add needs one of \"--public-key HEX\" and \"--passphrase-file FILE\"");
+		return err_set(e, ERR_USAGE, "keys add needs one of \"--public-key HEX\" and \"--new-passphrase-file FILE\"");
 	q->what = KEYS_ADD;
 	q->holder = r->args->operands[0];
 	return ops_keys(&r->ops, q, outcome, e);

@@ -149,7 +149,7 @@ check_holders(struct check *c)
 		readers += holders[i].role == KEY_RECOVERY;
 	free(holders);
 	if (readers < 2)
-		line(c, "keys", "holders", WARNING, "`holdfast keys add offline --passphrase-file FILE` lets in a second one (R50).",
+		line(c, "keys", "holders", WARNING, "`holdfast keys add offline --new-passphrase-file FILE` lets in a second one (R50).",
 		    "%zu of %zu holders can read the backups: if that key is lost, they are", readers, count);
 	else
 		line(c, "keys", "holders", OK, NULL, "%zu, of which %zu can read the backups", count, readers);

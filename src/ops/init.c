@@ -181,7 +181,7 @@ add(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err
 	if (!key_name_valid(r->holder))
 		return err_set(e, ERR_USAGE, "\"%s\" is not a name for a holder: 1 to 63 printable characters without spaces", r->holder);
 	if ((r->public_key == NULL) == (r->passphrase_file == NULL))
-		return err_set(e, ERR_USAGE, "give either --public-key or --passphrase-file");
+		return err_set(e, ERR_USAGE, "give either --public-key or --new-passphrase-file");
 	if (r->passphrase_file != NULL && r->agent_only)
 		return err_set(e, ERR_USAGE, "a passphrase is for recovery: --agent-only goes with --public-key");
 	if (r->passphrase_file != NULL && (passphrase = file_read_secret(r->passphrase_file, e)) == NULL)

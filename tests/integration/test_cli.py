@@ -106,6 +106,9 @@ MISUSE = [
     (["report", "--format", "pdf"], 'option "--format" takes text|md|html|json, not "pdf"'),
     (["list", "--log-format", "xml"], 'option "--log-format" takes text|json, not "xml"'),
     (["list", "--quiet", "--verbose"], "contradict each other"),
+    (["list", "--key-file", "/a", "--passphrase-file", "/b"], "either --key-file or --passphrase-file"),
+    (["init", "--key-file", "/a"], 'unknown option "--key-file"'),
+    (["keys", "identity", "x", "--passphrase-file", "/a"], 'unknown option "--passphrase-file"'),
 ]
 
 
@@ -119,7 +122,8 @@ def test_misuse_ends_with_2_and_says_what_was_meant(arguments, said):
 
 CONTRADICTIONS = [
     (["keys", "add", "x"], "needs one of"),
-    (["keys", "add", "x", "--public-key", "aa", "--passphrase-file", "/x"], "needs one of"),
+    (["keys", "add", "x", "--passphrase-file", "/x"], '"--new-passphrase-file FILE"'),
+    (["keys", "add", "x", "--public-key", "aa", "--new-passphrase-file", "/x"], "needs one of"),
     (["restore", "latest", "--existing"], "--existing goes together with"),
     (["restore", "latest", "--user", "x"], 'go together with "--host HOST"'),
     (["cat", "latest", "globals", "--json"], "--json has no place there"),
@@ -163,6 +167,19 @@ def test_options_stand_before_and_after_the_command(config):
     assert first.returncode == 0
     assert holdfast("check", "--effective", "--json", f"--config={config}").stdout == first.stdout
     assert holdfast("check", "-c", config, "--effective", "--json").stdout == first.stdout
+
+
+@pytest.mark.parametrize("option,key,other", [("--key-file", "key_file", "passphrase_file"), ("--passphrase-file", "passphrase_file", "key_file")])
+def test_one_way_to_open_the_repository_takes_the_place_of_both_in_the_configuration(config, option, key, other):
+    for file_has in ("key_file", "passphrase_file"):
+        path = config + file_has
+        with open(config, encoding="utf-8") as f, open(path, "w", encoding="utf-8") as g:
+            g.write(f.read().replace('cache_dir = ""', f'cache_dir = ""; {file_has} = "/of/the/file"'))
+        ran = holdfast("-c", path, "check", "--effective", "--json", option, "/mine")
+        settings = {s["key"]: s for s in json.loads(ran.stdout)["effective"]}
+        assert settings[f"repository.{key}"]["value"] == "/mine"
+        assert settings[f"repository.{other}"]["value"] is None
+        assert {settings[f"repository.{k}"]["where"] for k in (key, other)} == {option}
 
 
 def test_what_was_asked_for_is_printed_in_spite_of_quiet(config):
