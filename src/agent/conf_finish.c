@@ -39,7 +39,7 @@ was_set(const struct conf *c, const char *key)
 static bool
 is_local(const char *host)
 {
-	return host == NULL || host[0] == '/' || host[0] == '@' || strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
+	return host == NULL || host[0] == '/' || host[0] == '@' || strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
 	       strcmp(host, "::1") == 0;
 }
 
@@ -149,11 +149,10 @@ finish_server(struct conf *c, struct pg_target *t, const char *group)
 	const char *passfile = conf_arena_keep(&c->arena, mem_printf("%s.passfile", group));
 	const char *sslcert = conf_arena_keep(&c->arena, mem_printf("%s.sslcert", group));
 
-	/* R49: on the way to another host, whoever answers must prove to be it. */
-	if (t->sslmode == NULL && (t->host != NULL || strcmp(group, "source") == 0)) {
-		t->sslmode = is_local(t->host) ? "prefer" : "verify-full";
-		show_value(c, sslmode, mem_strdup(t->sslmode));
-	}
+	/* R49: on the way to another host, whoever answers must prove to be it.  Only shown here: pg/conn.c does it, and can say so
+	 * when it was nobody's wish. */
+	if (t->sslmode == NULL && (t->host != NULL || strcmp(group, "source") == 0))
+		show_value(c, sslmode, mem_strdup(is_local(t->host) ? "prefer" : "verify-full"));
 	if (t->password_file != NULL && t->passfile != NULL)
 		conf_complain(c, conf_place_of(c, passfile), NULL, "%s: either password_file or passfile", group);
 	if ((t->sslcert == NULL) != (t->sslkey == NULL))
