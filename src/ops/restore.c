@@ -1,20 +1,17 @@
-#include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/rand.h"
 #include "ops/bring.h"
-#include "pg/cage.h"
 #include "pg/conn.h"
 #include "pg/facts.h"
 #include "pg/globals.h"
 #include "pg/quote.h"
+#include "pg/scratch.h"
 #include "pg/tools.h"
 
 struct restoring {
@@ -25,9 +22,7 @@ struct restoring {
 	const char *database;           /* in the backup */
 	char *into;
 	int server_major;
-	struct tools tools;
-	char *home;
-	struct cage *cage;
+	struct scratch *scratch;        /* its cage and programs; the server is the operator's */
 	bool made;                      /* we created `into` */
 	json_t *outcome, *notes;
 };
@@ -99,28 +94,24 @@ default_name(const struct restoring *s)
 	return mem_printf("%.40s_%s", s->database, stamp);
 }
 
+/* A cage for the pg_restores, with programs at least as new as the pg_dump that wrote and the server that takes. */
 static int
-make_cage(struct restoring *s, struct err *e)
+reach_server(struct restoring *s, struct err *e)
 {
 	const struct settings *settings = s->ops->settings;
-	struct cage_options options = { .user = settings->drill.user, .network = true };
-	int dump_major = 0, minor, major;
-	char unique[RAND_ID_TEXT];
+	struct scratch_options options = {
+		.dir = settings->drill.dir != NULL ? settings->drill.dir : "/var/tmp",
+		.user = settings->drill.user != NULL ? settings->drill.user : getpwnam("postgres") != NULL ? "postgres" : "nobody",
+		.bin_dir = s->request->target.bin_dir,
+		.major = s->server_major,
+		.jobs = s->request->jobs != 0 ? s->request->jobs : settings->drill.jobs,
+	};
+	int major, minor;
 
-	/* A pg_restore at least as new as the pg_dump that wrote, and as the server that takes. */
-	if (tools_parse_version(&major, &minor, json_opt_str(s->summary, "pg_dump_version", "")))
-		dump_major = major;
-	if (tools_find(&s->tools, TOOLS_RESTORE, s->request->target.bin_dir, dump_major > s->server_major ? dump_major : s->server_major, e))
-		return -1;
-	rand_id(unique);
-	s->home = mem_printf("%s/holdfast-restore-%.12s", settings->drill.dir != NULL ? settings->drill.dir : "/var/tmp", unique);
-	if (mkdir(s->home, S_IRWXU) != 0) {
-		err_sys(e, "make folder \"%s\"", s->home);
-		return err_hint(e, "Set `drill.dir` to a folder that can be written to.");
-	}
-	options.home = s->home;
-	s->cage = cage_new(&options, e);
-	return s->cage == NULL ? -1 : 0;
+	if (tools_parse_version(&major, &minor, json_opt_str(s->summary, "pg_dump_version", "")) && major > options.major)
+		options.major = major;
+	s->scratch = scratch_reach(&s->request->target, &options, e);
+	return s->scratch == NULL ? -1 : 0;
 }
 
 static int
@@ -160,8 +151,8 @@ fill_database(struct restoring *s, struct err *e)
 	const struct restore_options options = {
 		.target = &r->target,
 		.database = s->into,
-		.tools = &s->tools,
-		.cage = s->cage,
+		.tools = scratch_tools(s->scratch),
+		.cage = scratch_cage(s->scratch),
 		.jobs = r->jobs != 0 ? r->jobs : s->ops->settings->drill.jobs,
 		.tables = r->tables,
 		.schemas = r->schemas,
@@ -223,7 +214,7 @@ prepare(struct restoring *s, struct err *e)
 	if (backup_find(s->opened.repo, s->request->backup, &s->summary, &s->detail, e) || choose_database(s, e) || check_server(s, e))
 		return -1;
 	s->into = s->request->into != NULL ? mem_strdup(s->request->into) : default_name(s);
-	return make_cage(s, e);
+	return reach_server(s, e);
 }
 
 static int
@@ -268,8 +259,7 @@ describe(struct restoring *s, int64_t began)
 int
 ops_restore(const struct ops *o, const struct restore_request *r, json_t **outcome, struct err *e)
 {
-	struct restoring s = { .ops = o, .request = r, .tools = TOOLS_INIT };
-	struct err ignored = ERR_INIT;
+	struct restoring s = { .ops = o, .request = r };
 	int64_t began = clock_mono_ms();
 	int rc;
 
@@ -277,12 +267,8 @@ ops_restore(const struct ops *o, const struct restore_request *r, json_t **outco
 	s.notes = json_array();
 	rc = prepare(&s, e) || carry_out(&s, e) ? -1 : 0;
 	describe(&s, began);
-	cage_free(s.cage);
-	if (s.home != NULL && file_remove_tree(s.home, &ignored) != 0)
-		log_warning("%s", ignored.msg);
-	free(s.home);
+	scratch_free(s.scratch);
 	free(s.into);
-	tools_free(&s.tools);
 	json_decref(s.summary);
 	json_decref(s.detail);
 	json_decref(s.notes);

@@ -273,6 +273,7 @@ holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secr
 struct key_objects {
 	struct store *store;
 	json_t *all;                    /* array of objects that have the shape of a holder */
+	size_t malformed;
 };
 
 static int
@@ -284,8 +285,10 @@ collect(void *ctx, const struct store_object *o, struct err *e)
 	json_t *object = NULL;
 	int rc = 0;
 
-	if (o->bytes > KEY_OBJECT_MAX || strlen(o->name) != strlen("keys/") + 32)
-		return 0;               /* not ours: nothing that we wrote is that large or named so */
+	if (o->bytes > KEY_OBJECT_MAX || strlen(o->name) != strlen("keys/") + 32) {
+		k->malformed++;         /* nothing that we wrote is that large or named so */
+		return 0;
+	}
 	if (store_get(k->store, o->name, 0, 0, &text, e)) {
 		/* Removed between the listing and now: a holder that is gone. */
 		rc = e->kind == ERR_NOT_FOUND ? 0 : err_wrap(e, "\"%s\"", o->name);
@@ -298,6 +301,8 @@ collect(void *ctx, const struct store_object *o, struct err *e)
 	    strcmp(json_opt_str(object, "id", ""), o->name + strlen("keys/")) == 0) {
 		json_add(k->all, object);
 		object = NULL;
+	} else {
+		k->malformed++;
 	}
 out:
 	json_decref(object);
@@ -305,8 +310,9 @@ out:
 	return rc;
 }
 
+/* `malformed` (or NULL) gets how many objects below keys/ are no holders. */
 static int
-read_all(struct store *s, json_t **all, struct err *e)
+read_all(struct store *s, json_t **all, size_t *malformed, struct err *e)
 {
 	struct key_objects k = { .store = s, .all = json_array() };
 
@@ -315,6 +321,8 @@ read_all(struct store *s, json_t **all, struct err *e)
 		return -1;
 	}
 	*all = k.all;
+	if (malformed != NULL)
+		*malformed = k.malformed;
 	return 0;
 }
 
@@ -438,7 +446,7 @@ holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, cons
 	size_t i;
 	int rc = -1;
 
-	if (read_all(s, &all, e))
+	if (read_all(s, &all, NULL, e))
 		return -1;
 	if (passphrase != NULL && find_by_passphrase(all, passphrase, self, &known, e))
 		goto out;
@@ -480,8 +488,7 @@ keys_list(struct repo *r, struct holder **holders, size_t *count, size_t *foreig
 	json_t *all, *object;
 	size_t i, n = 0;
 
-	*foreign = 0;
-	if (read_all(r->store, &all, e))
+	if (read_all(r->store, &all, foreign, e))
 		return -1;
 	*holders = mem_zero(json_array_size(all), sizeof(**holders));
 	json_array_foreach(all, i, object) {
@@ -584,7 +591,7 @@ keys_rotate(struct repo *r, uint32_t *epoch, struct err *e)
 	r->secrets.vault_count++;
 	*epoch = added->epoch;
 
-	if (read_all(r->store, &all, e))
+	if (read_all(r->store, &all, NULL, e))
 		return -1;
 	json_array_foreach(all, i, object) {
 		const char *holder = json_opt_str(object, "holder", "");
@@ -619,7 +626,7 @@ remove_objects(struct repo *r, const char *holder_id, uint32_t below_epoch, unsi
 	size_t i;
 	int rc = 0;
 
-	if (read_all(r->store, &all, e))
+	if (read_all(r->store, &all, NULL, e))
 		return -1;
 	json_array_foreach(all, i, object) {
 		char *name;

@@ -184,6 +184,35 @@ check_reports(struct verify *v, struct err *e)
 	return 0;
 }
 
+/* Holds, sweeps and markers: small objects that are read one by one. */
+static int
+check_small(struct verify *v, enum catalog_type type, struct err *e)
+{
+	uint8_t (*ids)[ID_BYTES];
+	size_t count;
+	int rc = 0;
+
+	if (catalog_list(v->repo, type, &ids, NULL, &count, e))
+		return -1;
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		struct buf section = BUF_INIT;
+		char *name = catalog_name(type, ids[i]);
+
+		rc = catalog_get(v->repo, type, ids[i], &section, 1, e);
+		/* What is gone again ended meanwhile. */
+		if (rc != 0 && is_damage(e)) {
+			if (e->kind != ERR_NOT_FOUND)
+				problem(v, name, e->msg, NULL);
+			err_clear(e);
+			rc = 0;
+		}
+		free(name);
+		buf_free(&section);
+	}
+	free(ids);
+	return rc;
+}
+
 static int
 note_listed(void *ctx, const struct store_object *o, struct err *e)
 {
@@ -368,6 +397,7 @@ verify_run(struct repo *r, bool data, struct progress *progress, json_t *result,
 		mark_begin(&v.mark, r);
 		v.listed = mem_zero(v.mark.pack_count, sizeof(*v.listed));
 		rc = check_holders(&v, e) || check_backups(&v, &backups, e) || check_reports(&v, e) ||
+		    check_small(&v, CATALOG_HOLD, e) || check_small(&v, CATALOG_SWEEP, e) || check_small(&v, CATALOG_RUN, e) ||
 		    store_list(r->store, "", note_listed, &v, e) || check_sizes(&v, e) || (data && check_data(&v, e)) ? -1 : 0;
 	}
 	if (rc == 0) {
