@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -30,6 +31,7 @@ struct child {
 	int err_read;
 	pthread_t drain;                /* reads stderr, so that a chatty child never blocks */
 	bool draining;
+	int wake;                       /* eventfd that ends the drain, -1 */
 	pthread_mutex_t lock;           /* guards words */
 	char words[STDERR_KEPT + 1];
 	size_t words_bytes;
@@ -40,12 +42,21 @@ static void *
 drain_stderr(void *arg)
 {
 	struct child *c = arg;
+	struct pollfd on[2] = { { .fd = c->err_read, .events = POLLIN }, { .fd = c->wake, .events = POLLIN } };
 	char chunk[1024];
-	ssize_t n;
 
-	while ((n = read(c->err_read, chunk, sizeof(chunk))) > 0 || (n < 0 && errno == EINTR)) {
-		size_t got = n > 0 ? (size_t)n : 0, over;
+	for (;;) {
+		size_t got, over;
+		ssize_t n;
 
+		if (poll(on, 2, -1) < 0)
+			continue;               /* EINTR; nothing else can be */
+		if (on[1].revents != 0)
+			break;
+		n = read(c->err_read, chunk, sizeof(chunk));
+		if (n == 0 || (n < 0 && errno != EINTR))
+			break;
+		got = n > 0 ? (size_t)n : 0;
 		pthread_mutex_lock(&c->lock);
 		over = c->words_bytes + got > STDERR_KEPT ? c->words_bytes + got - STDERR_KEPT : 0;
 		memmove(c->words, c->words + over, c->words_bytes - over);
@@ -136,7 +147,7 @@ child_start(const struct child_spec *spec, struct err *e)
 	struct plan plan;
 
 	c->name = mem_strdup(spec->name);
-	c->in = c->out = c->err_read = -1;
+	c->in = c->out = c->err_read = c->wake = -1;
 	c->ended = true;
 	pthread_mutex_init(&c->lock, NULL);
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -165,6 +176,7 @@ child_start(const struct child_spec *spec, struct err *e)
 	c->out = out[0], out[0] = -1;
 	c->err_read = words[0], words[0] = -1;
 	file_close(&words[1]);
+	c->wake = eventfd(0, EFD_CLOEXEC);
 	c->draining = pthread_create(&c->drain, NULL, drain_stderr, c) == 0;
 out:
 	for (int i = 0; i < 2; i++) {
@@ -183,7 +195,8 @@ out:
 	return c;
 }
 
-/* Joins the reader of stderr.  A grandchild may hold the pipe open; the child's own words are there by then. */
+/* Joins the reader of stderr.  A grandchild may hold the pipe open; the child's own words are there by then.  The reader is
+ * told to end, not cancelled: cancelling unwinds it behind the back of the sanitizers. */
 static void
 end_drain(struct child *c)
 {
@@ -191,13 +204,14 @@ end_drain(struct child *c)
 
 	if (!c->draining)
 		return;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += 2;
-	if (pthread_timedjoin_np(c->drain, NULL, &until) != 0) {
-		pthread_cancel(c->drain);
+	if (pthread_clockjoin_np(c->drain, NULL, CLOCK_MONOTONIC, &until) != 0) {
+		eventfd_write(c->wake, 1);
 		pthread_join(c->drain, NULL);
 	}
 	c->draining = false;
+	file_close(&c->wake);
 }
 
 const char *
@@ -431,6 +445,7 @@ child_free(struct child *c)
 	file_close(&c->in);
 	file_close(&c->out);
 	file_close(&c->err_read);
+	file_close(&c->wake);
 	pthread_mutex_destroy(&c->lock);
 	free(c->name);
 	free(c);
