@@ -399,6 +399,32 @@ is_no_verdict(enum err_kind kind)
 	return kind == ERR_STORE || kind == ERR_STOPPED || kind == ERR_KEY || kind == ERR_USAGE || kind == ERR_REFUSED;
 }
 
+/* "3 entries differ, 1 check failed": the reason behind a colon of those that tell what it is the reason for. */
+static char *
+what_differs(const struct drill *d)
+{
+	static const char *const words[][2] = {
+		{ "entry differs", "entries differ" }, { "schema differs", "schemas differ" },
+		{ "count of objects differs", "counts of objects differ" }, { "check failed", "checks failed" },
+		{ "problem was found by amcheck", "problems were found by amcheck" },
+	};
+	size_t counts[5] = { json_array_size(d->differences), 0, 0, 0, json_array_size(json_object_get(d->amcheck, "problems")) }, i, k;
+	struct buf text = BUF_INIT;
+	json_t *x, *o;
+
+	json_array_foreach(d->databases, i, x) {
+		counts[1] += strcmp(json_opt_str(x, "schema", ""), "differs") == 0;
+		json_array_foreach(json_object_get(x, "objects"), k, o)
+			counts[2] += !json_equal(json_object_get(o, "source"), json_object_get(o, "restored"));
+	}
+	json_array_foreach(d->checks, i, x)
+		counts[3] += !json_is_true(json_object_get(x, "ok"));
+	for (i = 0; i < 5; i++)
+		if (counts[i] > 0)
+			buf_addf(&text, "%s%zu %s", text.bytes > 0 ? ", " : "", counts[i], words[i][counts[i] != 1]);
+	return buf_take(&text);
+}
+
 static const char *
 judge(struct drill *d, int rc, const struct err *e)
 {
@@ -412,8 +438,7 @@ judge(struct drill *d, int rc, const struct err *e)
 		return d->unverifiable != NULL && e->kind == ERR_NOT_FOUND ? "not verifiable here" : "failed";
 	}
 	if (d->differs) {
-		char *reason = mem_printf("what came back is not what was dumped: %zu entries differ, and see schema, objects, amcheck and checks",
-		    json_array_size(d->differences));
+		char *reason = what_differs(d);
 
 		json_put_str(d->outcome, "reason", reason);
 		free(reason);

@@ -176,7 +176,8 @@ fill_database(struct restoring *s, struct err *e)
 	if (rc == 0)
 		rc = restore_end(restore, cluster_facts_of(s->detail, s->database), s->notes, e);
 	restore_free(restore);
-	outcome_phase(s->outcome, "restore", since, bring_bytes(s->detail, s->database));
+	outcome_phase(s->outcome, "restore", since, progress_bytes(s->ops->progress));
+	json_put_int(s->outcome, "bytes", (int64_t)progress_bytes(s->ops->progress));
 	return rc;
 }
 
@@ -249,8 +250,6 @@ describe(struct restoring *s, int64_t began)
 		json_put_int(s->outcome, "rows", rows);
 	json_put_str(s->outcome, "database", s->database);
 	json_put_str(s->outcome, "into", s->into);
-	if (s->database != NULL)
-		json_put_int(s->outcome, "bytes", (int64_t)bring_bytes(s->detail, s->database));
 	if (s->summary != NULL)
 		json_put(s->outcome, "backup", json_incref(s->summary));
 	json_put_int(s->outcome, "duration_ms", clock_mono_ms() - began);
