@@ -26,6 +26,7 @@ struct index {
 	size_t by_id_slots;
 	uint8_t (*ids)[ID_BYTES];       /* index objects that were read */
 	size_t id_count;
+	json_t *condemned;              /* hex ids of packs that sweep objects name */
 };
 
 static uint64_t
@@ -157,6 +158,8 @@ pack_slot(struct index *x, const uint8_t *id)
 static uint32_t
 pack_put(struct index *x, const struct pack_info *info)
 {
+	char hex[ID_TEXT];
+
 	if (x->pack_count == x->pack_room) {
 		x->pack_room = x->pack_room == 0 ? 64 : 2 * x->pack_room;
 		x->packs = mem_grow(x->packs, x->pack_room, sizeof(*x->packs));
@@ -167,6 +170,8 @@ pack_put(struct index *x, const struct pack_info *info)
 			*pack_slot(x, x->packs[i].id) = i + 1;
 	}
 	x->packs[x->pack_count] = *info;
+	hex_encode(hex, info->id, ID_BYTES);
+	x->packs[x->pack_count].condemned = json_object_get(x->condemned, hex) != NULL;
 	*pack_slot(x, info->id) = x->pack_count + 1;
 	return x->pack_count++;
 }
@@ -421,8 +426,9 @@ open_map(struct index *x, struct repo *r, const char *path, const uint8_t (*list
 	x->id_count = x->map.id_count;
 }
 
+/* Before any pack is taken up, so that of a chunk's two places the one that stays is chosen. */
 static int
-mark_condemned(struct index *x, struct repo *r, struct err *e)
+load_condemned(struct index *x, struct repo *r, struct err *e)
 {
 	uint8_t (*ids)[ID_BYTES];
 	size_t count, k;
@@ -443,12 +449,9 @@ mark_condemned(struct index *x, struct repo *r, struct err *e)
 			sweep = json_parse(section.data, section.bytes, "a sweep object", e);
 			rc = sweep == NULL ? -1 : 0;
 		}
-		json_array_foreach(json_object_get(sweep, "packs"), k, pack) {
-			uint8_t id[ID_BYTES];
-
-			if (json_is_string(pack) && id_parse(id, json_string_value(pack)) && x->by_id_slots > 0 && *pack_slot(x, id) != 0)
-				x->packs[*pack_slot(x, id) - 1].condemned = true;
-		}
+		json_array_foreach(json_object_get(sweep, "packs"), k, pack)
+			if (json_is_string(pack))
+				json_put_bool(x->condemned, json_string_value(pack), true);
 		json_decref(sweep);
 		buf_free(&section);
 	}
@@ -462,7 +465,7 @@ load(struct index *x, struct repo *r, const char *path, struct err *e)
 	uint8_t (*listed)[ID_BYTES];
 	size_t count, mapped;
 
-	if (catalog_list(r, CATALOG_INDEX, &listed, NULL, &count, e))
+	if (load_condemned(x, r, e) || catalog_list(r, CATALOG_INDEX, &listed, NULL, &count, e))
 		return -1;
 	if (count > 0)
 		qsort(listed, count, ID_BYTES, compare_ids);
@@ -493,7 +496,7 @@ load(struct index *x, struct repo *r, const char *path, struct err *e)
 	free(listed);
 	if (path != NULL && x->used > 65536 && x->used > x->map.entry_count / 8)
 		fold(x, r, path);
-	return mark_condemned(x, r, e);
+	return 0;
 }
 
 int
@@ -511,6 +514,7 @@ index_load(struct repo *r, struct err *e)
 		err_clear(e);
 		x = mem_zero(1, sizeof(*x));
 		pthread_mutex_init(&x->lock, NULL);
+		x->condemned = json_object();
 		rc = load(x, r, path, e);
 	}
 	free(path);
@@ -535,5 +539,6 @@ index_free(struct index *x)
 	free(x->packs);
 	free(x->by_id);
 	free(x->ids);
+	json_decref(x->condemned);
 	free(x);
 }

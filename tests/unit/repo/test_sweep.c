@@ -1,0 +1,287 @@
+#include "unit/repo/world.h"
+
+#include "repo/catalog.h"
+#include "repo/index.h"
+#include "repo/runs.h"
+#include "repo/sweep.h"
+#include "store/fault.h"
+
+static int
+count_one(void *ctx, const struct store_object *o, struct err *e)
+{
+	(void)o, (void)e;
+	++*(size_t *)ctx;
+	return 0;
+}
+
+static size_t
+count(struct store *s, const char *prefix)
+{
+	struct err e = ERR_INIT;
+	size_t n = 0;
+
+	must(store_list(s, prefix, count_one, &n, &e));
+	return n;
+}
+
+static void
+reopen(struct world *w)
+{
+	struct err e = ERR_INIT;
+
+	repo_free(w->repo);
+	w->repo = world_open(w, w->key, true, &e);
+	assert_non_null(w->repo);
+}
+
+static void
+what_nobody_needs_goes_after_the_grace_period_and_not_before(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	uint8_t *a = noise(2000000, 1), *b = noise(2000000, 2);
+	struct sweep_result swept;
+	struct buf back = BUF_INIT;
+	char first[33], second[33];
+	size_t packs;
+
+	(void)state;
+	backup_of(w->repo, a, 2000000, "2026-11-24T02:15:00Z", first);
+	backup_of(w->repo, b, 2000000, "2026-11-25T02:15:00Z", second);
+	packs = count(w->store, "packs/");
+	must(sweep_forget(w->repo, first, &e));
+	must(sweep_run(w->repo, 3600000, &swept, &e));
+	assert_int_equal(swept.condemned_packs, 2);
+	assert_int_equal(swept.deleted_packs, 0);
+	must(sweep_run(w->repo, 3600000, &swept, &e));
+	assert_int_equal(swept.condemned_packs, 0);
+	assert_int_equal(swept.waiting_packs, 2);
+	assert_int_equal(count(w->store, "packs/"), packs);
+	must(sweep_run(w->repo, 0, &swept, &e));
+	assert_int_equal(swept.deleted_packs, 2);
+	assert_int_equal(count(w->store, "packs/"), packs - 2);
+	assert_int_equal(count(w->store, "sweeps/"), 0);
+	assert_int_equal(count(w->store, "runs/"), 0);
+	reopen(w);
+	must(read_back(w->repo, second, 0, &back, &e));
+	assert_memory_equal(back.data, b, 2000000);
+	buf_free(&back);
+	free(a);
+	free(b);
+	world_free(w);
+}
+
+/* R28: what is condemned is not relied upon by anything new; it is stored again. */
+static void
+a_backup_does_not_rely_on_condemned_packs(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	uint8_t *a = noise(2000000, 1);
+	struct sweep_result swept;
+	struct buf back = BUF_INIT;
+	json_t *summary, *detail;
+	char first[33], again[33];
+
+	(void)state;
+	backup_of(w->repo, a, 2000000, "2026-11-24T02:15:00Z", first);
+	must(sweep_forget(w->repo, first, &e));
+	must(sweep_run(w->repo, 3600000, &swept, &e));
+	reopen(w);
+	backup_of(w->repo, a, 2000000, "2026-11-25T02:15:00Z", again);
+	must(repo_load(w->repo, again, &summary, &detail, &e));
+	assert_int_equal(json_opt_int(summary, "new_bytes", 0), 2000000);
+	json_decref(summary);
+	json_decref(detail);
+	must(sweep_run(w->repo, 0, &swept, &e));
+	assert_int_equal(swept.deleted_packs, 2);
+	reopen(w);
+	must(read_back(w->repo, again, 0, &back, &e));
+	assert_memory_equal(back.data, a, 2000000);
+	buf_free(&back);
+	free(a);
+	world_free(w);
+}
+
+/* R28: a backup that began before the sweep relies on packs that were fine then; they stay while it runs, and are rescued by it. */
+static void
+a_running_backup_holds_deletion_up_and_rescues_what_it_uses(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct repo *other = world_open(w, w->agent_key, false, &e);
+	uint8_t *a = noise(2000000, 1);
+	struct sweep_result swept;
+	struct repo_run *run;
+	struct sink *s;
+	struct buf back = BUF_INIT;
+	char first[33], second[33];
+
+	(void)state;
+	backup_of(w->repo, a, 2000000, "2026-11-24T02:15:00Z", first);
+	run = repo_begin(other, "backup", &e);
+	assert_non_null(run);
+	must(sweep_forget(w->repo, first, &e));
+	must(sweep_run(w->repo, 0, &swept, &e));
+	assert_int_equal(swept.condemned_packs, 2);
+	must(sweep_run(w->repo, 0, &swept, &e));
+	assert_int_equal(swept.deleted_packs, 0);
+	assert_non_null(swept.held_up);
+	s = repo_write(run, "d/rest", "dump", "d");
+	must(sink_write(s, a, 2000000, &e));
+	must(sink_finish(s, &e));
+	sink_free(s);
+	must(repo_commit(run, summary_of("2026-11-25T02:15:00Z"), json_object(), second, &e));
+	must(sweep_run(w->repo, 0, &swept, &e));
+	assert_int_equal(swept.deleted_packs, 0);
+	assert_int_equal(swept.rescued_packs, 2);
+	reopen(w);
+	must(read_back(w->repo, second, 0, &back, &e));
+	assert_memory_equal(back.data, a, 2000000);
+	buf_free(&back);
+	free(a);
+	repo_free(other);
+	world_free(w);
+}
+
+/* R28 again: if somebody deleted a pack behind a running backup's back, the backup fails instead of lying. */
+static void
+a_backup_whose_packs_were_swept_is_not_committed(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct repo *other = world_open(w, w->agent_key, false, &e);
+	uint8_t *a = noise(2000000, 1), run_id[8];
+	struct sweep_result swept;
+	struct repo_run *run;
+	struct sink *s;
+	json_t *backups;
+	char first[33], second[33], hex[17], *marker;
+	uint8_t (*ids)[ID_BYTES];
+	size_t n;
+
+	(void)state;
+	backup_of(w->repo, a, 2000000, "2026-11-24T02:15:00Z", first);
+	run = repo_begin(other, "backup", &e);
+	must(sweep_forget(w->repo, first, &e));
+	/* Somebody takes its marker away, as if it were of a run long dead. */
+	must(catalog_list(w->repo, CATALOG_RUN, &ids, NULL, &n, &e));
+	assert_int_equal(n, 1);
+	memcpy(run_id, ids[0], 8);
+	free(ids);
+	hex_encode(hex, run_id, 8);
+	marker = mem_printf("runs/%s", hex);
+	must(store_remove(w->store, marker, &e));
+	free(marker);
+	must(sweep_run(w->repo, 0, &swept, &e));
+	/* The packs go in the next sweep, but their sweep object stays, as after a crash in between. */
+	{
+		struct err late = ERR_INIT;
+		struct store_config config = { .kind = STORE_FOLDER, .path = w->objects };
+		struct store_faults faults = { .verb[STORE_REMOVE] = { .fail_at = 4, .times = 100, .kind = ERR_DENIED } };
+		struct store *faulty = store_fault_new(store_open(&config, false, &late), &faults);
+		struct repo *r = repo_open(faulty, &(struct repo_options){ .key_file = w->key, .workers = 1 }, &late);
+
+		assert_int_equal(sweep_run(r, 0, &swept, &late), -1);
+		repo_free(r);
+		store_free(faulty);
+	}
+	assert_true(count(w->store, "sweeps/") == 1);
+	s = repo_write(run, "d/rest", "dump", "d");
+	must(sink_write(s, a, 2000000, &e));
+	must(sink_finish(s, &e));
+	sink_free(s);
+	if (count(w->store, "packs/") < 2) {
+		assert_int_equal(repo_commit(run, summary_of("2026-11-25T02:15:00Z"), json_object(), second, &e), -1);
+		assert_non_null(strstr(e.msg, "swept"));
+		err_clear(&e);
+		must(repo_list(w->repo, &backups, &e));
+		assert_int_equal(json_array_size(backups), 0);
+		json_decref(backups);
+	} else {
+		fail_msg("the test did not bring about what it is about");
+	}
+	free(a);
+	repo_free(other);
+	world_free(w);
+}
+
+/* R24: a listing that lacks a backup which another one names must not cost that backup its packs. */
+static void
+an_incomplete_listing_stops_the_sweep(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	uint8_t *a = noise(2000000, 1), *b = noise(2000000, 2);
+	struct store_config config = { .kind = STORE_FOLDER, .path = w->objects };
+	struct store_faults faults = { .die_at = 0 };
+	struct sweep_result swept;
+	struct store *lying;
+	struct repo *r;
+	char first[33], second[33];
+
+	(void)state;
+	backup_of(w->repo, a, 2000000, "2026-11-24T02:15:00Z", first);
+	backup_of(w->repo, b, 2000000, "2026-11-25T02:15:00Z", second);
+	lying = store_fault_new(store_open(&config, false, &e), &faults);
+	r = repo_open(lying, &(struct repo_options){ .key_file = w->key, .workers = 1 }, &e);
+	assert_non_null(r);
+	faults.hide = first;
+	assert_int_equal(sweep_run(r, 0, &swept, &e), -1);
+	assert_non_null(strstr(e.msg, first));
+	assert_int_equal(count(w->store, "sweeps/"), 0);
+	repo_free(r);
+	store_free(lying);
+	free(a);
+	free(b);
+	world_free(w);
+}
+
+static void
+packs_of_a_dead_run_that_nobody_took_up_are_swept(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	uint8_t *a = noise(40000000, 1);
+	struct repo_run *run = repo_begin(w->repo, "backup", &e);
+	struct sink *s = repo_write(run, "d/rest", "dump", "d");
+	struct sweep_result swept;
+	uint8_t (*ids)[ID_BYTES];
+	size_t n;
+	char *name;
+
+	(void)state;
+	must(sink_write(s, a, 40000000, &e));
+	sink_free(s);
+	repo_abandon(run);
+	assert_true(count(w->store, "packs/") >= 2);
+	must(sweep_run(w->repo, 0, &swept, &e));
+	assert_int_equal(swept.condemned_packs, 0);     /* its marker protects them */
+	must(catalog_list(w->repo, CATALOG_RUN, &ids, NULL, &n, &e));
+	assert_int_equal(n, 1);
+	name = catalog_name(CATALOG_RUN, ids[0]);
+	must(store_remove(w->store, name, &e));
+	free(name);
+	free(ids);
+	must(sweep_run(w->repo, 0, &swept, &e));
+	assert_true(swept.condemned_packs >= 2);
+	must(sweep_run(w->repo, 0, &swept, &e));
+	assert_int_equal(count(w->store, "packs/"), 0);
+	free(a);
+	world_free(w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_nobody_needs_goes_after_the_grace_period_and_not_before),
+		cmocka_unit_test(a_backup_does_not_rely_on_condemned_packs),
+		cmocka_unit_test(a_running_backup_holds_deletion_up_and_rescues_what_it_uses),
+		cmocka_unit_test(a_backup_whose_packs_were_swept_is_not_committed),
+		cmocka_unit_test(an_incomplete_listing_stops_the_sweep),
+		cmocka_unit_test(packs_of_a_dead_run_that_nobody_took_up_are_swept),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
