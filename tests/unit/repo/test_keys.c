@@ -1,0 +1,250 @@
+#include "unit/repo/world.h"
+
+#include <unistd.h>
+
+static struct holder
+named(struct repo *r, const char *name)
+{
+	struct err e = ERR_INIT;
+	struct holder *holders, found = { .objects = 0 };
+	size_t count, foreign;
+
+	must(keys_list(r, &holders, &count, &foreign, &e));
+	assert_int_equal(foreign, 0);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(holders[i].name, name) == 0)
+			found = holders[i];
+	free(holders);
+	return found;
+}
+
+static char *
+write_secret(struct world *w, const char *name, const char *text)
+{
+	struct err e = ERR_INIT;
+	char *path = mem_printf("%s/%s", w->dir, name);
+
+	must(file_write_new(path, text, strlen(text), 0600, &e));
+	return path;
+}
+
+static void
+a_passphrase_opens_and_another_does_not(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	char *right = write_secret(w, "right", "correct horse battery staple\n"), *wrong = write_secret(w, "wrong", "correct horse battery stapl\n");
+	struct repo_options o = { .passphrase_file = right };
+	struct repo *r;
+	struct buf back = BUF_INIT;
+	char id[33], holder[33];
+
+	(void)state;
+	backup_of(w->repo, (const uint8_t *)"twelve bytes", 12, "2026-11-24T02:15:00Z", id);
+	must(keys_add(w->repo, "offline", KEY_RECOVERY, NULL, "correct horse battery staple", holder, &e));
+	r = repo_open(w->store, &o, &e);
+	if (r == NULL)
+		fail_msg("%s", e.msg);
+	assert_string_equal(repo_holder_name(r), "offline");
+	must(read_back(r, id, 0, &back, &e));
+	assert_string_equal((char *)back.data, "twelve bytes");
+	repo_free(r);
+	o.passphrase_file = wrong;
+	assert_null(repo_open(w->store, &o, &e));
+	assert_int_equal(e.kind, ERR_KEY);
+	buf_free(&back);
+	free(right);
+	free(wrong);
+	world_free(w);
+}
+
+static void
+an_identity_from_another_machine_is_let_in_by_its_public_key(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct identity *i = identity_new("verifier", KEY_RECOVERY);
+	char public_key[KEY_PUBLIC_TEXT], *path = mem_printf("%s/verifier.key", w->dir), holder[33], id[33];
+	struct repo *r;
+	struct buf back = BUF_INIT;
+
+	(void)state;
+	must(identity_write(i, path, &e));
+	identity_public(i, public_key);
+	identity_free(i);
+	assert_null(world_open(w, path, false, &e));
+	assert_int_equal(e.kind, ERR_KEY);
+	err_clear(&e);
+	must(keys_add(w->repo, "verifier", KEY_RECOVERY, public_key, NULL, holder, &e));
+	assert_int_equal(keys_add(w->repo, "again", KEY_RECOVERY, public_key, NULL, holder, &e), -1);
+	assert_int_equal(e.kind, ERR_EXISTS);
+	err_clear(&e);
+	backup_of(w->repo, (const uint8_t *)"twelve bytes", 12, "2026-11-24T02:15:00Z", id);
+	r = world_open(w, path, false, &e);
+	assert_non_null(r);
+	assert_false(repo_pin_known(r));
+	must(read_back(r, id, 0, &back, &e));
+	repo_free(r);
+	buf_free(&back);
+	free(path);
+	world_free(w);
+}
+
+static void
+an_agent_lets_in_no_reader_and_rotates_nothing(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct repo *agent = world_open(w, w->agent_key, false, &e);
+	struct identity *i = identity_new("intruder", KEY_RECOVERY);
+	char public_key[KEY_PUBLIC_TEXT], holder[33];
+	uint32_t epoch;
+
+	(void)state;
+	identity_public(i, public_key);
+	assert_int_equal(keys_add(agent, "intruder", KEY_RECOVERY, public_key, NULL, holder, &e), -1);
+	assert_int_equal(e.kind, ERR_KEY);
+	err_clear(&e);
+	assert_int_equal(keys_rotate(agent, &epoch, &e), -1);
+	assert_int_equal(e.kind, ERR_KEY);
+	err_clear(&e);
+	must(keys_add(agent, "second-agent", KEY_AGENT, public_key, NULL, holder, &e));
+	identity_free(i);
+	repo_free(agent);
+	world_free(w);
+}
+
+static void
+after_a_rotation_old_and_new_backups_are_read_and_old_keys_go_later(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct repo *agent;
+	struct buf back = BUF_INIT;
+	char before[33], after[33];
+	unsigned removed;
+	uint32_t epoch;
+
+	(void)state;
+	backup_of(w->repo, (const uint8_t *)"old", 3, "2026-11-24T02:15:00Z", before);
+	must(keys_rotate(w->repo, &epoch, &e));
+	assert_int_equal(epoch, 2);
+	assert_int_equal(named(w->repo, "recovery").epoch, 2);
+	assert_int_equal(named(w->repo, "agent").epoch, 2);
+	assert_int_equal(named(w->repo, "agent").objects, 2);   /* R29: nothing is deleted in the same run */
+	agent = world_open(w, w->agent_key, false, &e);
+	assert_non_null(agent);
+	backup_of(agent, (const uint8_t *)"new", 3, "2026-11-25T02:15:00Z", after);
+	repo_free(agent);
+	repo_free(w->repo);
+	w->repo = world_open(w, w->key, true, &e);
+	must(read_back(w->repo, before, 0, &back, &e));
+	must(read_back(w->repo, after, 0, &back, &e));
+	assert_string_equal((char *)back.data, "oldnew");
+	must(keys_tidy(w->repo, &removed, &e));
+	assert_int_equal(removed, 2);
+	assert_int_equal(named(w->repo, "agent").objects, 1);
+	repo_free(w->repo);
+	w->repo = world_open(w, w->key, true, &e);
+	buf_clear(&back);
+	must(read_back(w->repo, before, 0, &back, &e));
+	buf_free(&back);
+	world_free(w);
+}
+
+static void
+a_removed_holder_is_out_and_the_last_reader_stays(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+
+	(void)state;
+	must(keys_remove(w->repo, "agent", false, &e));
+	assert_null(world_open(w, w->agent_key, false, &e));
+	assert_int_equal(e.kind, ERR_KEY);
+	err_clear(&e);
+	assert_int_equal(keys_remove(w->repo, "recovery", true, &e), -1);
+	assert_int_equal(e.kind, ERR_REFUSED);
+	world_free(w);
+}
+
+/* Somebody with the bucket makes a repository of his own, with a vault that he can read, and lets our public key in. */
+static void
+a_repository_put_in_the_place_of_ours_is_refused(void **state)
+{
+	struct world *w = world_new(), *thief = world_new();
+	struct err e = ERR_INIT;
+	struct identity *own = identity_read(w->agent_key, &e);
+	struct store_config config = { .kind = STORE_FOLDER, .path = w->objects };
+	char public_key[KEY_PUBLIC_TEXT], holder[33], *format = mem_printf("%s/format", w->objects), *command;
+
+	(void)state;
+	identity_public(own, public_key);
+	identity_free(own);
+	must(keys_add(thief->repo, "victim", KEY_AGENT, public_key, NULL, holder, &e));
+	command = mem_printf("rm -rf %s && cp -r %s %s", w->objects, thief->objects, w->objects);
+	assert_int_equal(system(command), 0);
+	free(command);
+	store_free(w->store);
+	w->store = store_open(&config, false, &e);
+	assert_null(world_open(w, w->agent_key, false, &e));
+	assert_int_equal(e.kind, ERR_KEY);
+	assert_non_null(strstr(e.msg, "repository"));
+	free(format);
+	world_free(thief);
+	world_free(w);
+}
+
+static void
+key_files_are_private_and_never_overwritten(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct identity *i = identity_new("x", KEY_AGENT);
+
+	(void)state;
+	assert_int_equal(identity_write(i, w->key, &e), -1);
+	assert_int_equal(e.kind, ERR_EXISTS);
+	identity_free(i);
+	assert_int_equal(chmod(w->key, 0644), 0);
+	assert_null(identity_read(w->key, &e));
+	assert_int_equal(e.kind, ERR_DENIED);
+	world_free(w);
+}
+
+static void
+init_refuses_a_place_that_is_taken(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct identity *i = identity_new("x", KEY_RECOVERY);
+	char uuid[37], *format = mem_printf("%s/format", w->objects);
+
+	(void)state;
+	assert_int_equal(repo_create(w->store, i, NULL, NULL, uuid, &e), -1);
+	assert_int_equal(e.kind, ERR_EXISTS);
+	/* Nor one that is half made: its keys may be somebody's. */
+	assert_int_equal(unlink(format), 0);
+	assert_int_equal(repo_create(w->store, i, NULL, NULL, uuid, &e), -1);
+	assert_int_equal(e.kind, ERR_EXISTS);
+	identity_free(i);
+	free(format);
+	world_free(w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_passphrase_opens_and_another_does_not),
+		cmocka_unit_test(an_identity_from_another_machine_is_let_in_by_its_public_key),
+		cmocka_unit_test(an_agent_lets_in_no_reader_and_rotates_nothing),
+		cmocka_unit_test(after_a_rotation_old_and_new_backups_are_read_and_old_keys_go_later),
+		cmocka_unit_test(a_removed_holder_is_out_and_the_last_reader_stays),
+		cmocka_unit_test(a_repository_put_in_the_place_of_ours_is_refused),
+		cmocka_unit_test(key_files_are_private_and_never_overwritten),
+		cmocka_unit_test(init_refuses_a_place_that_is_taken),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
