@@ -29,8 +29,9 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="session")
 def session_folder():
-    # Short, since a unix socket's path has 107 bytes; open for the unprivileged user to pass through.
-    folder = tempfile.mkdtemp(prefix="hft", dir="/tmp")
+    # Short, since a unix socket's path has 107 bytes; open for the unprivileged user to pass through; not below /tmp, since
+    # what runs in a cage has a /tmp of its own.
+    folder = tempfile.mkdtemp(prefix="hft", dir="/var/tmp")
     os.chmod(folder, 0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -49,7 +50,7 @@ def source(session_folder):
 @pytest.fixture(scope="session")
 def elsewhere(session_folder):
     """Another server, to restore to."""
-    cluster = Cluster(os.path.join(session_folder, "elsewhere"))
+    cluster = Cluster(os.path.join(session_folder, "elsewhere"), port=5433)
     yield cluster
     cluster.destroy()
 
@@ -153,13 +154,22 @@ def repository(request):
 @pytest.fixture
 def agent(work, source, folder):
     """holdfast with a folder repository that is not made yet, everything in `source` to back up."""
-    return Agent(work, source, folder)
+    made = Agent(work, source, folder)
+    yield made
+    made.end()
 
 
 @pytest.fixture
 def make_agent(work, source):
     """holdfast with a repository of the test's choice: make_agent(repository, databases=["x"])."""
-    return lambda repository, **more: Agent(work, source, repository, **more)
+    made = []
+
+    def make(repository, **more):
+        made.append(Agent(work, source, repository, **more))
+        return made[-1]
+    yield make
+    for each in made:
+        each.end()
 
 
 def pytest_report_header(config):

@@ -115,6 +115,7 @@ def placeholders(work, source, new, s3):
         "/etc/holdfast": f"{work}/etc",
         "/mnt/backups": f"{work}/disk",
         "/root/": f"{work}/home/",
+        "/usr/local/bin/": os.path.dirname(program()) + "/",
         "db.example": "127.0.0.1",
         "5432": source.port,
         "new.example": new.host,
@@ -241,7 +242,7 @@ def every_option():
 
 
 # Options of other programs that the pages speak of.
-OTHERS = {"--exclude-table-data", "--globals-only", "--data-only", "--section", "--use-list", "--clean"}
+OTHERS = {"--exclude-table-data", "--globals-only"}
 
 
 def mentions(page):

@@ -28,7 +28,8 @@ class Result:
     def json(self) -> Any:
         return json.loads(self.out)
 
-    def __str__(self):
+    def __repr__(self):
+        # What pytest shows of a failed assertion.
         return (f"$ {' '.join(self.argv)}\nexit code {self.code}\n--- stdout\n{self.out[-4000:].decode(errors='replace')}\n"
                 f"--- stderr\n{self.err[-4000:]}")
 
@@ -81,7 +82,7 @@ class Agent:
         self.scratch = os.path.join(work, "scratch")
         os.mkdir(self.scratch, 0o711)
         self.secrets = list(getattr(repository, "secrets", []))
-        self.env = {}
+        self.env, self.started = {}, []
         conf = {
             "name": "test",
             "repository": merged(repository.conf(work), {"key_file": self.key, "cache_dir": os.path.join(work, "cache")}),
@@ -136,12 +137,22 @@ class Agent:
 
     def start(self, *words, env=None, program_prefix=()):
         """Does not wait.  A session of its own, so that killing it does not touch the tests."""
-        return subprocess.Popen([*program_prefix, *self.command(*words)], env=self.environment(env), cwd=self.work,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        process = subprocess.Popen([*program_prefix, *self.command(*words)], env=self.environment(env), cwd=self.work,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        self.started.append(process)
+        return process
+
+    def end(self):
+        """Whatever a test that failed left running."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
 
     # What nearly every test begins with.
     def init(self, *words):
-        return self.ok("init", "--key-out", self.key, "--accept-single-key", *words)
+        result = self("init", "--key-out", self.key, "--accept-single-key", *words)
+        assert result.code == WARNINGS, f"one key only is worth a warning (R50)\n{result}"
 
     def backup(self, *words, **more):
         """The outcome's summary of a backup that went well, with or without warnings."""
@@ -152,6 +163,12 @@ class Agent:
     def restore(self, target, into, *words, backup="latest", **more):
         return self("restore", backup, "--host", target.host, "--port", target.port, "--user", target.user, "--into", into,
                     "--json", *words, **more)
+
+    def restored(self, target, into, *words, **more):
+        """A restore that went well, with or without warnings: its outcome."""
+        result = self.restore(target, into, *words, **more)
+        assert result.code in (OK, WARNINGS), str(result)
+        return result.json
 
     def list(self):
         return self.ok("list", "--json").json["backups"]

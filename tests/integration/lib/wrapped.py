@@ -22,7 +22,7 @@ def bin_dir(work, name, **scripts):
             continue                    # is missing
         answer = "" if text.startswith(":") else f'[ "$1" = --version ] && exec {real} "$@"\n'
         with open(path, "w", encoding="utf-8") as f:
-            f.write(f"#!/bin/bash\nREAL={real} HERE={work}\n{answer}{text}\n")
+            f.write(f"#!/bin/bash\nPATH=/usr/sbin:/usr/bin:/sbin:/bin REAL={real} HERE={work}\n{answer}{text}\n")
         os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     return folder
 

@@ -1,0 +1,286 @@
+"""Bad nights.  Each ends with a word that helps, without half a backup, and the next run is as good as any."""
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+from lib.agent import DATABASE, FAILED, LOCKED, OK, STORE, USAGE, WARNINGS, Agent
+from lib.cluster import Cluster
+from lib.repository import Folder
+from lib.wrapped import WAITS_FOR_DATA, bin_dir
+
+ROOT = pytest.mark.skipif(os.getuid() != 0, reason="mounts a file system: root only")
+
+
+@pytest.fixture
+def ready(agent, database):
+    agent.configure(source={"databases": [database]})
+    agent.init()
+    return agent
+
+
+def no_backup_and_the_next_one_works(agent):
+    assert agent.list() == [], "half a backup is listed"
+    agent.configure(source={"bin_dir": None})
+    assert agent.backup()["rows"] > 0
+    assert agent("verify", "--data").code in (OK, WARNINGS)
+
+
+@pytest.mark.parametrize("what, script, says", [
+    ("killed", '$REAL "$@" | head -c 2000; kill -KILL $$', "signal 9"),
+    ("fails_late", '$REAL "$@"; echo "pg_dump: error: canary of the last second" >&2; exit 1', "canary of the last second"),
+    ("fails_at_once", 'echo "pg_dump: error: canary at once" >&2; exit 3', "canary at once"),
+    ("silent", "exit 0", "archive"),
+    ("cut_short", '$REAL "$@" | head -c 1500; exit 0', "archive"),
+])
+def test_pg_dump_that_fails_is_no_backup(ready, what, script, says):
+    """R4, R7: the end of a pipe is not success."""
+    ready.configure(source={"bin_dir": bin_dir(ready.work, what, pg_dump=script)})
+    ready.fails(FAILED, "backup", says=["pg_dump", says])
+    no_backup_and_the_next_one_works(ready)
+
+
+def test_pg_dumpall_that_fails_is_no_backup(ready):
+    """R32: without globals a set is not complete."""
+    ready.configure(source={"bin_dir": bin_dir(ready.work, "bin", pg_dumpall='echo "canary globals" >&2; exit 1')})
+    ready.fails(FAILED, "backup", says="canary globals")
+    no_backup_and_the_next_one_works(ready)
+
+
+def test_pg_dump_that_hangs_is_ended(ready):
+    """R12."""
+    ready.configure(source={"bin_dir": bin_dir(ready.work, "bin", pg_dump="exec sleep 1000")}, backup={"idle_timeout": "2s"})
+    started = time.monotonic()
+    ready.fails(FAILED, "backup", says="pg_dump")
+    assert time.monotonic() - started < 60
+    no_backup_and_the_next_one_works(ready)
+
+
+def test_missing_pg_dump_is_said_with_what_to_do(ready):
+    ready.configure(source={"bin_dir": bin_dir(ready.work, "bin", pg_dump=None)})
+    result = ready("backup")
+    assert result.code in (FAILED, USAGE) and "pg_dump" in result.err and "hint" in result.err, str(result)
+    no_backup_and_the_next_one_works(ready)
+
+
+def test_pg_dump_that_is_too_old_is_refused_by_versions(ready):
+    """R39: two weeks without a backup, because pg_dump was one major behind."""
+    ready.configure(source={"bin_dir": bin_dir(ready.work, "bin", pg_dump=': ; echo "pg_dump (PostgreSQL) 14.9"')})
+    result = ready("backup")
+    assert result.code in (FAILED, USAGE) and "14" in result.err and "15" in result.err, str(result)
+    no_backup_and_the_next_one_works(ready)
+
+
+def waits(agent):
+    until = time.monotonic() + 60
+    while not os.path.exists(os.path.join(agent.work, "waiting")):
+        assert time.monotonic() < until, "pg_dump was never started"
+        time.sleep(0.02)
+
+
+def test_server_that_restarts_in_the_middle(work, session_folder):
+    server = Cluster(os.path.join(session_folder, "restarts"))
+    try:
+        server.create("d")
+        server.sql("d", "create table t as select n from generate_series(1, 1000) n")
+        agent = Agent(work, server, Folder(work), databases=["d"])
+        agent.configure(source={"bin_dir": bin_dir(work, "bin", pg_dump=WAITS_FOR_DATA)})
+        agent.init()
+        running = agent.start("backup")
+        waits(agent)
+        server.restart("immediate")
+        open(os.path.join(work, "go"), "w", encoding="ascii").close()
+        _, err = running.communicate(timeout=120)
+        assert running.returncode in (FAILED, DATABASE), err.decode()
+        no_backup_and_the_next_one_works(agent)
+        server.stop()
+        agent.fails(DATABASE, "backup", says=server.host)
+        assert len(agent.list()) == 1
+    finally:
+        server.destroy()
+
+
+def test_kill_9_at_any_moment_harms_nothing(ready, source, database, restored):
+    """The next run finishes, finds again what was stored, and the repository is sound throughout."""
+    ready.backup()
+    started = time.monotonic()
+    ready.backup()
+    whole = time.monotonic() - started
+    dice = random.Random(20260111)
+    done = len(ready.list())
+    for n in range(50):
+        source.sql(database, f"insert into app.empty select {n}; insert into app.events values (date '2026-05-01' + {n}, 'a', repeat('{n} ', 5000))")
+        running = ready.start("backup")
+        time.sleep(dice.random() * whole)
+        running.kill()
+        running.communicate(timeout=30)
+        if n % 10 == 9:
+            assert ready("verify", "--data").code in (OK, WARNINGS)
+    # Only what was committed before it was killed is listed.
+    assert done <= len(ready.list()) <= done + 50
+    last = ready.backup()
+    assert ready("verify", "--data").code in (OK, WARNINGS)
+    ready.restored(restored, "after", backup=last["id"])
+    assert restored.text_of("after") == source.text_of(database)
+    forgive_temporaries(ready)
+
+
+def forgive_temporaries(agent):
+    """Whoever is killed cannot clean up: temporaries in the folder are swept later, by age."""
+    for place, _, files in os.walk(agent.repository.path):
+        for name in files:
+            if name.startswith(".tmp-"):
+                os.unlink(os.path.join(place, name))
+
+
+@pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signal_ends_a_backup_without_a_trace(ready, signo):
+    ready.configure(source={"bin_dir": bin_dir(ready.work, "bin", pg_dump=WAITS_FOR_DATA)})
+    running = ready.start("backup")
+    waits(ready)
+    running.send_signal(signo)
+    running.communicate(timeout=60)
+    assert running.returncode == 128 + signo
+    no_backup_and_the_next_one_works(ready)
+
+
+def test_two_backups_at_once_do_no_harm(ready, source, database, restored):
+    both = [ready.start("backup") for _ in range(2)]
+    errors = [p.communicate(timeout=120)[1].decode() for p in both]
+    codes = [p.returncode for p in both]
+    assert all(c in (OK, WARNINGS, LOCKED) for c in codes) and codes.count(LOCKED) < 2, errors
+    assert len(ready.list()) == 2 - codes.count(LOCKED)
+    assert ready("verify", "--data").code in (OK, WARNINGS)
+    for backup in ready.list():
+        ready.restored(restored, "back", backup=backup["id"])
+        assert restored.text_of("back") == source.text_of(database)
+        restored.drop("back")
+
+
+@pytest.fixture
+def small_disk(agent):
+    """The repository's folder on a file system of its own, of 44 MiB: room for one pack, not for two."""
+    path = agent.repository.path
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=44m,mode=700", "tmpfs", path], check=True)
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+@ROOT
+def test_disk_that_is_full_is_said_so(agent, small_disk, source, new_database):
+    name = new_database("big")
+    for k in range(6):
+        source.sql(name, f"create table t{k} as select n, (select string_agg(md5(random()::text), '') from generate_series(1, 20) k where n > 0) "
+                         "from generate_series(1, 30000) n")
+    agent.configure(source={"databases": [name]})
+    agent.init()
+    agent.fails(FAILED, "backup", says=["o space left", small_disk])
+    assert agent.list() == []
+    # The same run again, once there is room: what was stored before the disk was full is found again.
+    subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
+    done = agent.backup()
+    assert done["new_bytes"] < done["bytes"]
+    agent.ok("verify", "--data")
+
+
+@ROOT
+def test_repository_that_is_read_only_can_still_be_read(agent, small_disk, source, database, restored):
+    agent.configure(source={"databases": [database]})
+    agent.init()
+    agent.backup()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    try:
+        result = agent("backup")
+        assert result.code == FAILED and "ead-only" in result.err, str(result)
+        assert len(agent.list()) == 1
+        agent.restored(restored, "back")
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+
+
+def test_repository_that_is_gone(ready):
+    os.rename(ready.repository.path, ready.repository.path + ".away")
+    result = ready("backup")
+    assert result.code in (FAILED, USAGE, STORE) and ready.repository.path in result.err, str(result)
+    assert not os.path.exists(ready.repository.path), "a repository that is not mounted was made anew, empty"
+    os.rename(ready.repository.path + ".away", ready.repository.path)
+    no_backup_and_the_next_one_works(ready)
+
+
+def gateway(signo):
+    with open(os.path.join(os.environ["HOLDFAST_TEST_S3_DIR"], "rgw.pid"), encoding="ascii") as f:
+        os.kill(int(f.read()), signo)
+
+
+def test_s3_that_hangs_is_given_up(make_agent, s3, database):
+    """R12."""
+    agent = make_agent(s3, databases=[database])
+    agent.configure(repository={"attempts": 2, "s3": {"connect_timeout": "2s", "stall_timeout": "2s", "request_timeout": "5s"}})
+    agent.init()
+    gateway(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        agent.fails(STORE, "backup", says=s3.bucket)
+        assert time.monotonic() - started < 60
+    finally:
+        gateway(signal.SIGCONT)
+    assert agent.list() == []
+    agent.backup()
+
+
+def test_s3_that_dies_and_returns_is_waited_for(make_agent, s3, source, database, restored):
+    agent = make_agent(s3, databases=[database])
+    agent.configure(repository={"attempts": 12})
+    agent.init()
+    gateway(signal.SIGKILL)
+    back = threading.Timer(2, lambda: subprocess.run(["sh", "-c", os.environ["HOLDFAST_TEST_S3_UP"]], check=True))
+    back.start()
+    try:
+        agent.backup()
+    finally:
+        back.join()
+    agent.ok("verify", "--data")
+    agent.restored(restored, "back")
+    assert restored.text_of("back") == source.text_of(database)
+
+
+def test_s3_that_denies_is_not_asked_again_and_again(make_agent, s3, database, work):
+    agent = make_agent(s3, databases=[database])
+    agent.init()
+    wrong = os.path.join(work, "wrong")
+    with open(os.open(wrong, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as f:
+        f.write("canary-wrong-secret\n")
+    agent.secrets.append("canary-wrong-secret")
+    agent.configure(repository={"s3": {"secret_key_file": wrong}})
+    started = time.monotonic()
+    agent.fails(FAILED, "backup", says=s3.bucket)
+    assert time.monotonic() - started < 10
+
+
+def test_source_that_denies_is_said_without_the_password(ready, source, database, work):
+    secret = os.path.join(work, "password")
+    with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as f:
+        f.write("canary-password\n")
+    ready.secrets.append("canary-password")
+    ready.configure(source={"user": "nobody_known", "password_file": secret})
+    result = ready("backup")
+    assert result.code in (FAILED, DATABASE) and "nobody_known" in result.err, str(result)
+
+
+def test_large_row_and_many_tables(agent, source, new_database, restored):
+    """A row of 128 MiB passes through with memory bounded, and 3,000 tables are locked and dumped as one."""
+    name = new_database("large")
+    source.sql(name, "create table blob as select string_agg(sha256(n::text::bytea), ''::bytea) as b from generate_series(1, 4194304) n")
+    source.sql(name, "do $$ begin for n in 1..3000 loop execute format('create table t%s (a int)', n); end loop; end $$")
+    agent.configure(source={"databases": [name]})
+    agent.init()
+    agent.backup()
+    agent.restored(restored, "large")
+    query = "select md5(b) || length(b) from blob"
+    assert restored.value("large", query) == source.value(name, query)
+    tables = "select count(*) from pg_tables where schemaname = 'public'"
+    assert restored.value("large", tables) == "3001"
