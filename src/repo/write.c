@@ -1,86 +1,13 @@
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
+#include "repo/write.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/hash.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "base/pool.h"
-#include "base/rand.h"
-#include "codec/zst.h"
-#include "repo/catalog.h"
-#include "repo/runs.h"
 
-/*
- * One run: streams are cut by the threads that bring them; workers hash, look up, compress and seal; packs that are full are
- * put by two more threads.  Everything that waits is bounded, so memory is: chunks in flight, one open pack a lane, two
- * packs on their way.
- *
- * A lane is an open pack.  A stream keeps one lane while it lasts, so that its chunks lie together and are read back in
- * long ranges; when it ends, the next stream goes on in the same lane, so that many small streams share packs.
- */
-#define UPLOADS 2
 #define LIST_MIN_ENTRIES 1024
 #define LIST_MAX_ENTRIES 32768
 #define LIST_CUT_MASK 0x0fff
-
-struct lane {
-	pthread_mutex_t lock;           /* guards pack */
-	enum pack_kind kind;
-	struct pack pack;
-	bool open, taken;
-	struct lane *next;
-};
-
-struct scratch {                        /* what a worker needs; kept from job to job */
-	struct zst *zst;
-	uint8_t *room;
-	struct scratch *next;
-};
-
-struct chunk_ref {
-	uint8_t id[CHUNK_ID_BYTES];
-	uint32_t plain;
-};
-
-struct stream {
-	char *name, *kind, *database;
-	struct chunk_ref *chunks;
-	size_t count, room, pending;
-	uint64_t bytes;
-	uint8_t sha256[SHA256_BYTES];
-	json_t *lists;
-	bool complete;
-	struct stream *next;
-};
-
-struct chunk_buf {
-	struct chunk_buf *next;
-	size_t bytes;
-	uint8_t data[];
-};
-
-struct repo_run {
-	struct repo *repo;
-	uint8_t run_id[RUN_ID_BYTES];
-	struct pool *workers, *uploads;
-	pthread_mutex_t lock;           /* guards all below */
-	pthread_cond_t stream_idle;
-	struct err error;               /* the first one; everything after it is without meaning */
-	struct lane *lanes, *lists;
-	struct scratch *scratches;
-	struct chunk_buf *buffers;
-	struct stream *streams;
-	struct buf records;
-	struct repo_stats stats;
-	uint8_t *used;                  /* a bit for each pack, by number, that known chunks were found in */
-	uint32_t used_packs;
-	void (*seen)(void *ctx, uint64_t bytes, uint64_t known);
-	void *seen_ctx;
-};
 
 struct job {
 	struct repo_run *run;
@@ -90,8 +17,8 @@ struct job {
 	struct chunk_buf *chunk;
 };
 
-static void
-fail(struct repo_run *run, const struct err *e)
+void
+write_fail(struct repo_run *run, const struct err *e)
 {
 	pthread_mutex_lock(&run->lock);
 	if (run->error.kind == ERR_NONE)
@@ -99,8 +26,8 @@ fail(struct repo_run *run, const struct err *e)
 	pthread_mutex_unlock(&run->lock);
 }
 
-static int
-check(struct repo_run *run, struct err *e)
+int
+write_check(struct repo_run *run, struct err *e)
 {
 	int rc = 0;
 
@@ -158,11 +85,11 @@ upload(void *arg)
 
 	memcpy(info.id, u->pack.id, ID_BYTES);
 	memcpy(info.sha256, u->pack.sha256, 32);
-	if (check(run, &e) != 0)
+	if (write_check(run, &e) != 0)
 		;                       /* the run is lost: do not put more */
 	else if (store_put(run->repo->store, name, u->pack.bytes.data, u->pack.bytes.bytes, &e) != 0) {
 		err_wrap(&e, "store \"%s\"", name);
-		fail(run, &e);
+		write_fail(run, &e);
 	} else {
 		index_add(run->repo->index, &info, u->pack.entries);
 		pthread_mutex_lock(&run->lock);
@@ -214,14 +141,22 @@ lane_add(struct repo_run *run, struct lane *lane, const uint8_t *id, int packing
 	return rc;
 }
 
-static struct lane *
-lane_new(enum pack_kind kind)
+struct lane *
+write_lane_new(enum pack_kind kind)
 {
 	struct lane *lane = mem_zero(1, sizeof(*lane));
 
 	pthread_mutex_init(&lane->lock, NULL);
 	lane->kind = kind;
 	return lane;
+}
+
+void
+write_lane_free(struct lane *lane)
+{
+	pack_free(&lane->pack);
+	pthread_mutex_destroy(&lane->lock);
+	free(lane);
 }
 
 static struct lane *
@@ -234,7 +169,7 @@ lane_take(struct repo_run *run)
 		if (!lane->taken && (idle == NULL || lane->open))
 			idle = lane;
 	if (idle == NULL) {
-		idle = lane_new(PACK_DATA);
+		idle = write_lane_new(PACK_DATA);
 		idle->next = run->lanes;
 		run->lanes = idle;
 	}
@@ -288,8 +223,8 @@ work(void *arg)
 	size_t bytes = job->chunk->bytes;
 	uint64_t known_bytes;
 
-	if (check(run, &e) == 0 && deal_with(run, job->lane, job->chunk->data, bytes, id, &known, &e) != 0)
-		fail(run, &e);
+	if (write_check(run, &e) == 0 && deal_with(run, job->lane, job->chunk->data, bytes, id, &known, &e) != 0)
+		write_fail(run, &e);
 	known_bytes = known ? bytes : 0;
 	pthread_mutex_lock(&run->lock);
 	if (e.kind == ERR_NONE) {
@@ -364,7 +299,7 @@ stream_write(struct sink *sink, const void *data, size_t bytes, struct err *e)
 	struct stream_sink *s = (struct stream_sink *)sink;
 	const uint8_t *p = data;
 
-	if (check(s->run, e))
+	if (write_check(s->run, e))
 		return -1;
 	hash_update(s->hash, data, bytes);
 	s->stream->bytes += bytes;
@@ -437,7 +372,7 @@ stream_finish(struct sink *sink, struct err *e)
 		pthread_cond_wait(&s->run->stream_idle, &s->run->lock);
 	pthread_mutex_unlock(&s->run->lock);
 	hash_final(s->hash, stream->sha256);
-	if (check(s->run, e) || put_lists(s->run, stream, e))
+	if (write_check(s->run, e) || put_lists(s->run, stream, e))
 		return -1;
 	pthread_mutex_lock(&s->run->lock);
 	stream->complete = true;
@@ -505,54 +440,10 @@ repo_write(struct repo_run *run, const char *name, const char *kind, const char 
 	return &s->sink;
 }
 
-/* ---- begin and end ---- */
-
-struct repo_run *
-repo_begin(struct repo *r, const char *command, struct err *e)
-{
-	struct repo_run *run = mem_zero(1, sizeof(*run));
-
-	rand_bytes(run->run_id, sizeof(run->run_id));
-	run->repo = r;
-	pthread_mutex_init(&run->lock, NULL);
-	pthread_cond_init(&run->stream_idle, NULL);
-	run->workers = pool_new(r->workers, 2 * (size_t)r->workers + 2, r->low_priority);
-	run->uploads = pool_new(UPLOADS, UPLOADS, r->low_priority);
-	run->lists = lane_new(PACK_LISTS);
-	/* The marker comes first: from here on nobody deletes what we are about to rely on. */
-	if (runs_begin(r, run->run_id, command, e) || index_load(r, e) ||
-	    runs_adopt(r, run->run_id, &run->records, &run->stats.resumed_packs, e)) {
-		struct err ignored = ERR_INIT;
-
-		if (runs_end(r, run->run_id, &ignored) != 0)
-			log_debug("%s", ignored.msg);
-		run->stats.resumed_packs = 0;
-		buf_free(&run->records);
-		repo_abandon(run);
-		return NULL;
-	}
-	run->used_packs = index_packs(r->index);
-	run->used = mem_zero(run->used_packs / 8 + 1, 1);
-	return run;
-}
+/* ---- the end ---- */
 
 void
-repo_run_stats(struct repo_run *run, struct repo_stats *st)
-{
-	pthread_mutex_lock(&run->lock);
-	*st = run->stats;
-	pthread_mutex_unlock(&run->lock);
-}
-
-void
-repo_run_watch(struct repo_run *run, void (*seen)(void *ctx, uint64_t bytes, uint64_t known), void *ctx)
-{
-	run->seen = seen;
-	run->seen_ctx = ctx;
-}
-
-static void
-flush(struct repo_run *run)
+write_flush(struct repo_run *run)
 {
 	struct lane *lane;
 
@@ -566,188 +457,4 @@ flush(struct repo_run *run)
 	lane_ship(run, run->lists);
 	pthread_mutex_unlock(&run->lists->lock);
 	pool_drain(run->uploads);
-}
-
-/* R28: a pack that somebody condemned since we began, and on which we rely, must still be there. */
-static int
-recheck_packs(struct repo_run *run, struct err *e)
-{
-	struct repo *r = run->repo;
-	uint8_t (*sweeps)[ID_BYTES];
-	size_t count, k;
-	json_t *pack;
-	int rc = 0;
-
-	if (catalog_list(r, CATALOG_SWEEP, &sweeps, NULL, &count, e))
-		return -1;
-	for (size_t i = 0; i < count && rc == 0; i++) {
-		struct buf section = BUF_INIT;
-		json_t *sweep = NULL;
-
-		if (catalog_get(r, CATALOG_SWEEP, sweeps[i], &section, 1, e) == 0)
-			sweep = json_parse(section.data, section.bytes, "a sweep object", e);
-		rc = sweep != NULL ? 0 : -1;
-		json_array_foreach(json_object_get(sweep, "packs"), k, pack) {
-			struct store_object o;
-			uint8_t id[ID_BYTES];
-			uint32_t number;
-			char *name;
-
-			if (rc != 0 || !json_is_string(pack) || !id_parse(id, json_string_value(pack)) || !index_find_pack(r->index, id, &number) ||
-			    number >= run->used_packs || (run->used[number / 8] & 1 << number % 8) == 0)
-				continue;
-			name = pack_name(id);
-			rc = store_stat(r->store, name, &o, e);
-			if (rc != 0 && e->kind == ERR_NOT_FOUND) {
-				err_set(e, ERR_FAILED, "\"%s\", which this backup relies on, was swept while it ran", name);
-				err_hint(e, "Run the backup again; and set `keep.grace` longer than any backup takes.");
-			}
-			free(name);
-		}
-		json_decref(sweep);
-		buf_free(&section);
-	}
-	free(sweeps);
-	return rc;
-}
-
-static int
-streams_json(struct repo_run *run, json_t *array, struct err *e)
-{
-	for (struct stream *s = run->streams; s != NULL; s = s->next) {
-		char sha256[SHA256_HEX];
-		json_t *o;
-
-		if (!s->complete)
-			return err_set(e, ERR_FAILED, "stream \"%s\" is not complete", s->name);
-		hex_encode(sha256, s->sha256, sizeof(s->sha256));
-		o = json_object();
-		json_put_str(o, "name", s->name);
-		json_put_str(o, "kind", s->kind);
-		json_put_str(o, "database", s->database);
-		json_put_int(o, "bytes", (int64_t)s->bytes);
-		json_put_str(o, "sha256", sha256);
-		json_put_int(o, "chunks", (int64_t)s->count);
-		json_put(o, "lists", json_incref(s->lists));
-		json_array_insert_new(array, 0, o);     /* the list of streams has the newest first */
-	}
-	return 0;
-}
-
-static void
-section_of(struct buf *to, const json_t *value)
-{
-	char *text = json_text(value, JSON_COMPACT);
-
-	buf_addstr(to, text);
-	free(text);
-}
-
-/* The newest backup that we know, or null: one link of the chain by which a listing that lacks something is noticed (R24). */
-static int
-previous_of(struct repo *r, json_t *summary, struct err *e)
-{
-	json_t *backups;
-
-	if (repo_list(r, &backups, e))
-		return -1;
-	json_put_str(summary, "previous", json_opt_str(json_array_get(backups, 0), "id", NULL));
-	json_decref(backups);
-	return 0;
-}
-
-static int
-put_manifest(struct repo_run *run, json_t *summary, json_t *detail, char id_text[33], struct err *e)
-{
-	struct buf sections[2] = { BUF_INIT, BUF_INIT };
-	json_t *streams = json_array();
-	uint8_t id[ID_BYTES];
-	int rc = -1;
-
-	rand_bytes(id, sizeof(id));
-	hex_encode(id_text, id, sizeof(id));
-	if (streams_json(run, streams, e) || previous_of(run->repo, summary, e)) {
-		json_decref(streams);
-		return -1;
-	}
-	json_put_str(summary, "id", id_text);
-	json_put_int(summary, "bytes", (int64_t)run->stats.bytes);
-	json_put_int(summary, "new_bytes", (int64_t)run->stats.new_bytes);
-	json_put_int(summary, "stored_bytes", (int64_t)run->stats.stored_bytes);
-	json_put(detail, "streams", streams);
-	section_of(&sections[0], summary);
-	section_of(&sections[1], detail);
-	rc = catalog_put(run->repo, CATALOG_MANIFEST, id, sections, 2, e);
-	buf_free(&sections[0]);
-	buf_free(&sections[1]);
-	return rc == 0 ? 0 : err_wrap(e, "write the manifest");
-}
-
-int
-repo_commit(struct repo_run *run, json_t *summary, json_t *detail, char id[33], struct err *e)
-{
-	struct err late = ERR_INIT;
-	int rc = -1;
-
-	flush(run);
-	if (check(run, e) == 0 && index_put(run->repo, &run->records, true, e) == 0 && recheck_packs(run, e) == 0)
-		rc = put_manifest(run, summary, detail, id, e);
-	json_decref(summary);
-	json_decref(detail);
-	if (rc == 0) {
-		/* The backup stands; a marker too many costs the next run a listing. */
-		if (runs_end(run->repo, run->run_id, &late) != 0 || runs_bury(run->repo, run->run_id, &late) != 0)
-			log_warning("the backup is complete, but its marker could not be removed: %s", late.msg);
-		run->stats.packs = 0;   /* nothing is left to be found again */
-	}
-	repo_abandon(run);
-	return rc;
-}
-
-void
-repo_abandon(struct repo_run *run)
-{
-	struct err ignored = ERR_INIT;
-
-	if (run == NULL)
-		return;
-	pool_drain(run->workers);
-	pool_free(run->workers);
-	pool_free(run->uploads);
-	/* What was stored is found again through the marker; where nothing was, the marker would only be in the way. */
-	if (run->stats.packs == 0 && run->used != NULL && runs_end(run->repo, run->run_id, &ignored) != 0)
-		log_debug("%s", ignored.msg);
-	for (struct lane *lane = run->lanes, *next; lane != NULL; lane = next) {
-		next = lane->next;
-		pack_free(&lane->pack);
-		pthread_mutex_destroy(&lane->lock);
-		free(lane);
-	}
-	pack_free(&run->lists->pack);
-	pthread_mutex_destroy(&run->lists->lock);
-	free(run->lists);
-	for (struct scratch *s = run->scratches, *next; s != NULL; s = next) {
-		next = s->next;
-		zst_free(s->zst);
-		free(s->room);
-		free(s);
-	}
-	for (struct chunk_buf *b = run->buffers, *next; b != NULL; b = next) {
-		next = b->next;
-		free(b);
-	}
-	for (struct stream *s = run->streams, *next; s != NULL; s = next) {
-		next = s->next;
-		free(s->name);
-		free(s->kind);
-		free(s->database);
-		free(s->chunks);
-		json_decref(s->lists);
-		free(s);
-	}
-	buf_free(&run->records);
-	free(run->used);
-	pthread_mutex_destroy(&run->lock);
-	pthread_cond_destroy(&run->stream_idle);
-	free(run);
 }

@@ -1,0 +1,234 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "repo/catalog.h"
+#include "repo/write.h"
+
+/* The life of a run: its beginning, its commit, its end. */
+
+struct repo_run *
+repo_begin(struct repo *r, const char *command, struct err *e)
+{
+	struct repo_run *run = mem_zero(1, sizeof(*run));
+
+	rand_bytes(run->run_id, sizeof(run->run_id));
+	run->repo = r;
+	pthread_mutex_init(&run->lock, NULL);
+	pthread_cond_init(&run->stream_idle, NULL);
+	run->workers = pool_new(r->workers, 2 * (size_t)r->workers + 2, r->low_priority);
+	run->uploads = pool_new(WRITE_UPLOADS, WRITE_UPLOADS, r->low_priority);
+	run->lists = write_lane_new(PACK_LISTS);
+	/* The marker comes first: from here on nobody deletes what we are about to rely on. */
+	if (runs_begin(r, run->run_id, command, e) || index_load(r, e) ||
+	    runs_adopt(r, run->run_id, &run->records, &run->stats.resumed_packs, e)) {
+		struct err ignored = ERR_INIT;
+
+		if (runs_end(r, run->run_id, &ignored) != 0)
+			log_debug("%s", ignored.msg);
+		run->stats.resumed_packs = 0;
+		buf_free(&run->records);
+		repo_abandon(run);
+		return NULL;
+	}
+	run->used_packs = index_packs(r->index);
+	run->used = mem_zero(run->used_packs / 8 + 1, 1);
+	return run;
+}
+
+void
+repo_run_stats(struct repo_run *run, struct repo_stats *st)
+{
+	pthread_mutex_lock(&run->lock);
+	*st = run->stats;
+	pthread_mutex_unlock(&run->lock);
+}
+
+void
+repo_run_watch(struct repo_run *run, void (*seen)(void *ctx, uint64_t bytes, uint64_t known), void *ctx)
+{
+	run->seen = seen;
+	run->seen_ctx = ctx;
+}
+
+/* R28: a pack that somebody condemned since we began, and on which we rely, must still be there. */
+static int
+recheck_packs(struct repo_run *run, struct err *e)
+{
+	struct repo *r = run->repo;
+	uint8_t (*sweeps)[ID_BYTES];
+	size_t count, k;
+	json_t *pack;
+	int rc = 0;
+
+	if (catalog_list(r, CATALOG_SWEEP, &sweeps, NULL, &count, e))
+		return -1;
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		struct buf section = BUF_INIT;
+		json_t *sweep = NULL;
+
+		if (catalog_get(r, CATALOG_SWEEP, sweeps[i], &section, 1, e) == 0)
+			sweep = json_parse(section.data, section.bytes, "a sweep object", e);
+		rc = sweep != NULL ? 0 : -1;
+		json_array_foreach(json_object_get(sweep, "packs"), k, pack) {
+			struct store_object o;
+			uint8_t id[ID_BYTES];
+			uint32_t number;
+			char *name;
+
+			if (rc != 0 || !json_is_string(pack) || !id_parse(id, json_string_value(pack)) || !index_find_pack(r->index, id, &number) ||
+			    number >= run->used_packs || (run->used[number / 8] & 1 << number % 8) == 0)
+				continue;
+			name = pack_name(id);
+			rc = store_stat(r->store, name, &o, e);
+			if (rc != 0 && e->kind == ERR_NOT_FOUND) {
+				err_set(e, ERR_FAILED, "\"%s\", which this backup relies on, was swept while it ran", name);
+				err_hint(e, "Run the backup again; and set `keep.grace` longer than any backup takes.");
+			}
+			free(name);
+		}
+		json_decref(sweep);
+		buf_free(&section);
+	}
+	free(sweeps);
+	return rc;
+}
+
+static int
+streams_json(struct repo_run *run, json_t *array, struct err *e)
+{
+	for (struct stream *s = run->streams; s != NULL; s = s->next) {
+		char sha256[SHA256_HEX];
+		json_t *o;
+
+		if (!s->complete)
+			return err_set(e, ERR_FAILED, "stream \"%s\" is not complete", s->name);
+		hex_encode(sha256, s->sha256, sizeof(s->sha256));
+		o = json_object();
+		json_put_str(o, "name", s->name);
+		json_put_str(o, "kind", s->kind);
+		json_put_str(o, "database", s->database);
+		json_put_int(o, "bytes", (int64_t)s->bytes);
+		json_put_str(o, "sha256", sha256);
+		json_put_int(o, "chunks", (int64_t)s->count);
+		json_put(o, "lists", json_incref(s->lists));
+		json_array_insert_new(array, 0, o);     /* the list of streams has the newest first */
+	}
+	return 0;
+}
+
+static void
+section_of(struct buf *to, const json_t *value)
+{
+	char *text = json_text(value, JSON_COMPACT);
+
+	buf_addstr(to, text);
+	free(text);
+}
+
+/* The newest backup that we know, or null: one link of the chain by which a listing that lacks something is noticed (R24). */
+static int
+previous_of(struct repo *r, json_t *summary, struct err *e)
+{
+	json_t *backups;
+
+	if (repo_list(r, &backups, e))
+		return -1;
+	json_put_str(summary, "previous", json_opt_str(json_array_get(backups, 0), "id", NULL));
+	json_decref(backups);
+	return 0;
+}
+
+static int
+put_manifest(struct repo_run *run, json_t *summary, json_t *detail, char id_text[33], struct err *e)
+{
+	struct buf sections[2] = { BUF_INIT, BUF_INIT };
+	json_t *streams = json_array();
+	uint8_t id[ID_BYTES];
+	int rc = -1;
+
+	rand_bytes(id, sizeof(id));
+	hex_encode(id_text, id, sizeof(id));
+	if (streams_json(run, streams, e) || previous_of(run->repo, summary, e)) {
+		json_decref(streams);
+		return -1;
+	}
+	json_put_str(summary, "id", id_text);
+	json_put_int(summary, "bytes", (int64_t)run->stats.bytes);
+	json_put_int(summary, "new_bytes", (int64_t)run->stats.new_bytes);
+	json_put_int(summary, "stored_bytes", (int64_t)run->stats.stored_bytes);
+	json_put(detail, "streams", streams);
+	section_of(&sections[0], summary);
+	section_of(&sections[1], detail);
+	rc = catalog_put(run->repo, CATALOG_MANIFEST, id, sections, 2, e);
+	buf_free(&sections[0]);
+	buf_free(&sections[1]);
+	return rc == 0 ? 0 : err_wrap(e, "write the manifest");
+}
+
+int
+repo_commit(struct repo_run *run, json_t *summary, json_t *detail, char id[33], struct err *e)
+{
+	struct err late = ERR_INIT;
+	int rc = -1;
+
+	write_flush(run);
+	if (write_check(run, e) == 0 && index_put(run->repo, &run->records, true, e) == 0 && recheck_packs(run, e) == 0)
+		rc = put_manifest(run, summary, detail, id, e);
+	json_decref(summary);
+	json_decref(detail);
+	if (rc == 0) {
+		/* The backup stands; a marker too many costs the next run a listing. */
+		if (runs_end(run->repo, run->run_id, &late) != 0 || runs_bury(run->repo, run->run_id, &late) != 0)
+			log_warning("the backup is complete, but its marker could not be removed: %s", late.msg);
+		run->stats.packs = 0;   /* nothing is left to be found again */
+	}
+	repo_abandon(run);
+	return rc;
+}
+
+void
+repo_abandon(struct repo_run *run)
+{
+	struct err ignored = ERR_INIT;
+
+	if (run == NULL)
+		return;
+	pool_drain(run->workers);
+	pool_free(run->workers);
+	pool_free(run->uploads);
+	/* What was stored is found again through the marker; where nothing was, the marker would only be in the way. */
+	if (run->stats.packs == 0 && run->used != NULL && runs_end(run->repo, run->run_id, &ignored) != 0)
+		log_debug("%s", ignored.msg);
+	for (struct lane *lane = run->lanes, *next; lane != NULL; lane = next) {
+		next = lane->next;
+		write_lane_free(lane);
+	}
+	write_lane_free(run->lists);
+	for (struct scratch *s = run->scratches, *next; s != NULL; s = next) {
+		next = s->next;
+		zst_free(s->zst);
+		free(s->room);
+		free(s);
+	}
+	for (struct chunk_buf *b = run->buffers, *next; b != NULL; b = next) {
+		next = b->next;
+		free(b);
+	}
+	for (struct stream *s = run->streams, *next; s != NULL; s = next) {
+		next = s->next;
+		free(s->name);
+		free(s->kind);
+		free(s->database);
+		free(s->chunks);
+		json_decref(s->lists);
+		free(s);
+	}
+	buf_free(&run->records);
+	free(run->used);
+	pthread_mutex_destroy(&run->lock);
+	pthread_cond_destroy(&run->stream_idle);
+	free(run);
+}
