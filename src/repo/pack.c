@@ -20,6 +20,7 @@ static const uint8_t foot_magic[8] = { 'H', 'F', 'e', 'n', 'd', 0, 0, 1 };
 #define AT_EPOCH 44
 #define AT_EPHEMERAL 48
 #define AT_WRAPPED 80
+#define PACK_CHUNK_ROOM (4u << 20)       /* the last chunk and the directory */
 #define NAMED_BYTES 48                  /* what the key of a pack is bound to */
 
 _Static_assert(AT_WRAPPED + AEAD_KEY_BYTES + AEAD_TAG_BYTES == PACK_HEAD_BYTES, "the wrapped key ends the header");
@@ -121,6 +122,8 @@ pack_begin(struct pack *p, const struct repo *r, const uint8_t run_id[8], enum p
 	p->aead = aead_new(key);
 	mem_wipe(key, sizeof(key));
 	mem_wipe(kek, sizeof(kek));
+	/* At once, so that a growing pack is never copied; pages that are not written to cost nothing. */
+	buf_reserve(&p->bytes, PACK_TARGET + PACK_CHUNK_ROOM);
 	buf_add(&p->bytes, head, sizeof(head));
 	return 0;
 }
