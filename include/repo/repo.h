@@ -93,7 +93,8 @@ void repo_abandon(struct repo_run *run);                /* NULL is nothing */
 
 /* ---- reading ---- */
 
-/* The summaries of all backups, newest first (by time of the snapshot, R22); `backups` is owned by the caller.  An object that
+/* The summaries of all backups, newest first; `backups` is owned by the caller.  The order is that of the snapshots' times, except that
+ * a backup always comes after its `previous`, so that a clock that was set back changes nothing (R22); `order_time` is put into each.  An object that
  * cannot be read is an error that names it: a list that silently lacks a backup would be a lie. */
 int repo_list(struct repo *r, json_t **backups, struct err *e) MUST_USE;
 

@@ -42,7 +42,7 @@ make_plan(const json_t *backups, const struct settings *s, struct retain_item *i
 		it->hold = json_is_true(json_object_get(backup, "hold"));
 		it->proven = json_opt_str(backup, "proven", NULL) != NULL;
 		it->suspect = json_opt_str(backup, "suspect", NULL) != NULL;
-		if (clock_parse(&it->time_us, json_opt_str(backup, "time", ""), e))
+		if (clock_parse(&it->time_us, json_opt_str(backup, "order_time", ""), e))
 			return -1;
 	}
 	retain_apply(items, json_array_size(backups), &rule);

@@ -41,8 +41,9 @@ check_summary(const json_t *summary, const uint8_t id[ID_BYTES], struct err *e)
 }
 
 struct dated {
-	int64_t time;
+	int64_t time;                   /* of the snapshot, by the server's clock; then the one that orders */
 	json_t *summary;
+	bool settled;
 };
 
 static int
@@ -51,6 +52,44 @@ newest_first(const void *a, const void *b)
 	const struct dated *x = a, *y = b;
 
 	return x->time < y->time ? 1 : x->time > y->time ? -1 : 0;
+}
+
+/*
+ * A clock that was set back must not make the newest backup look old, to "latest" or to retention: a backup comes after the one
+ * that its writer knew as the newest, whatever the clocks said (R22).  The chain is followed back to what is settled, then forth.
+ */
+static void
+settle(struct dated *all, size_t count, json_t *by_id)
+{
+	size_t *chain = mem_zero(count + 1, sizeof(*chain));
+
+	for (size_t i = 0; i < count; i++) {
+		size_t length = 0, at = i;
+		int64_t before = INT64_MIN;
+
+		/* Each is settled once, so that a chain is never longer than there are backups, even if it bit its tail. */
+		while (!all[at].settled && length < count) {
+			const json_t *previous = json_object_get(by_id, json_opt_str(all[at].summary, "previous", ""));
+
+			chain[length++] = at;
+			all[at].settled = true;
+			if (previous == NULL)
+				break;
+			at = (size_t)json_integer_value(previous);
+			if (all[at].settled)
+				before = all[at].time;
+		}
+		while (length-- > 0) {
+			struct dated *d = &all[chain[length]];
+			char text[CLOCK_TEXT];
+
+			if (d->time <= before)
+				d->time = before + 1;
+			before = d->time;
+			json_put_str(d->summary, "order_time", clock_format(text, d->time));
+		}
+	}
+	free(chain);
 }
 
 static int
@@ -83,6 +122,7 @@ repo_list(struct repo *r, json_t **backups, struct err *e)
 {
 	uint8_t (*ids)[ID_BYTES];
 	struct dated *all;
+	json_t *by_id;
 	size_t count, n = 0;
 	int rc = 0;
 
@@ -98,6 +138,11 @@ repo_list(struct repo *r, json_t **backups, struct err *e)
 			rc = 0;
 		}
 	}
+	by_id = json_object();
+	for (size_t i = 0; i < n; i++)
+		json_put_int(by_id, json_opt_str(all[i].summary, "id", ""), (int64_t)i);
+	settle(all, n, by_id);
+	json_decref(by_id);
 	qsort(all, n, sizeof(*all), newest_first);
 	*backups = json_array();
 	for (size_t i = 0; i < n; i++)
