@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <wchar.h>
 
+#include "base/mem.h"
+
 static locale_t utf8;
 static pthread_once_t made = PTHREAD_ONCE_INIT;
 
@@ -100,6 +102,32 @@ width_add(struct buf *to, const char *text, size_t columns)
 		used++;
 	}
 	return used;
+}
+
+char *
+width_line(const char **text, size_t columns)
+{
+	const unsigned char *start = (const unsigned char *)*text, *p = start, *end = NULL, *from;
+	size_t used = 0;
+	bool shown;
+
+	pthread_once(&made, make_locale);
+	for (; *p != '\0'; end = *from == ' ' ? from : end) {
+		size_t w;
+
+		from = p;
+		w = step(&p, &shown);
+		if (used + w > columns && from > start) {
+			/* A space at the very end of a full line is where it ends. */
+			if (end == NULL || *from == ' ')
+				end = from;
+			*text = (const char *)end + strspn((const char *)end, " ");
+			return mem_strndup((const char *)start, (size_t)(end - start));
+		}
+		used += w;
+	}
+	*text = (const char *)p;
+	return mem_strdup((const char *)start);
 }
 
 size_t

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -65,6 +66,38 @@ bytes_that_are_no_text_are_replaced_one_by_one(void **state)
 	check_cut("\xed\xa0\x80", SIZE_MAX, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"); /* a surrogate */
 }
 
+static void
+check_lines(const char *text, size_t columns, const char *expected)
+{
+	struct buf out = BUF_INIT;
+
+	do {
+		char *line = width_line(&text, columns);
+
+		assert_true(width_of(line) <= columns);
+		buf_addf(&out, "%s|", line);
+		free(line);
+	} while (*text != '\0');
+	assert_string_equal((char *)out.data, expected);
+	buf_free(&out);
+}
+
+static void
+a_paragraph_is_broken_between_words_and_loses_none(void **state)
+{
+	(void)state;
+	check_lines("", 10, "|");
+	check_lines("one", 3, "one|");
+	check_lines("one two three", 7, "one two|three|");
+	check_lines("one two three", 8, "one two|three|");
+	check_lines("one two three", 6, "one|two|three|");
+	check_lines("one  two", 4, "one |two|");
+	check_lines("資料 庫", 4, "資料|庫|");
+	/* A word that is longer than a line. */
+	check_lines("abcdefg hi", 3, "abc|def|g|hi|");
+	check_lines("資料庫", 5, "資料|庫|");
+}
+
 int
 main(void)
 {
@@ -73,6 +106,7 @@ main(void)
 		cmocka_unit_test(what_is_too_long_is_cut_between_characters),
 		cmocka_unit_test(a_name_cannot_send_an_escape_sequence_or_turn_the_line_around),
 		cmocka_unit_test(bytes_that_are_no_text_are_replaced_one_by_one),
+		cmocka_unit_test(a_paragraph_is_broken_between_words_and_loses_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
