@@ -57,7 +57,10 @@ describe(struct buf *to, struct progress *p, int64_t now)
 	char a[32], b[32];
 
 	sample(p, bytes, now);
-	buf_addstr(to, bytes_human(a, bytes));
+	/* A phase that moves no bytes, as a commit, has a name and nothing to count. */
+	if (bytes == 0 && p->expected == 0)
+		return;
+	buf_addf(to, ": %s", bytes_human(a, bytes));
 	/* An estimate that was too low is not shown on: "104 %" helps nobody. */
 	if (p->expected > 0 && bytes <= p->expected)
 		buf_addf(to, " of %s (%u %%)", bytes_human(b, p->expected), (unsigned)((double)bytes * 100 / (double)p->expected));
@@ -76,15 +79,16 @@ show(struct progress *p, int64_t now)
 	size_t columns = width_terminal(STDERR_FILENO, 80) - 1, left;
 
 	describe(&numbers, p, now);
+	buf_add(&numbers, NULL, 0);
 	/* The numbers are what is looked at; the item's name takes what room is left, at least a little. */
-	left = width_of((char *)numbers.data) + width_of(p->what) + 4;
+	left = width_of((char *)numbers.data) + width_of(p->what) + 2;
 	left = p->terminal ? (left < columns ? columns - left : 0) : sizeof(p->item);
 	width_add(&line, p->what, sizeof(p->what));
 	if (p->item[0] != '\0' && left >= 8) {
 		buf_addc(&line, ' ');
 		width_add(&line, p->item, left);
 	}
-	buf_addf(&line, ": %s", (const char *)numbers.data);
+	buf_add(&line, numbers.data, numbers.bytes);
 	if (p->terminal)
 		log_status((const char *)line.data);
 	else

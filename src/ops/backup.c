@@ -145,7 +145,7 @@ try_database(struct backup *b, const char *name, struct err *e)
 	d.digests = mem_zero(d.count, sizeof(*d.digests));
 	for (size_t i = 0; i < d.count; i++)
 		expected += d.streams[i].estimated_bytes;
-	progress_phase(b->ops->progress, name, expected);
+	progress_phase(b->ops->progress, "backup", expected);
 	rc = parallel_run(s->backup.jobs, d.count, dump_one_stream, &d, e);
 	if (rc == 0) {
 		report_waiters(&d);
@@ -290,7 +290,8 @@ look_for_shrinking(struct backup *b, json_t *summary, struct err *e)
 	qsort(rows, n, sizeof(rows[0]), by_size);
 	median = rows[n / 2];
 	if ((double)b->rows < (double)median * (100 - b->settings->backup.shrink_percent) / 100) {
-		char *why = mem_printf("%" PRIu64 " rows, where the last %zu backups had %" PRId64 " in the middle (R6)", b->rows, n, median);
+		char *why = n == 1 ? mem_printf("%" PRIu64 " rows, where the backup before had %" PRId64 " (R6)", b->rows, median) :
+				     mem_printf("%" PRIu64 " rows, where the last %zu backups had %" PRId64 " as their median (R6)", b->rows, n, median);
 
 		json_put_str(summary, "suspect", why);
 		outcome_warn(b->outcome, "this backup is suspect: %s; nothing older expires until it is explained", why);

@@ -333,6 +333,8 @@ drill_database(struct drill *d, const char *name, struct err *e)
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && rc == 0; i++) {
 		int64_t since = clock_mono_ms();
 
+		if (steps[i].phase >= COMPARE)
+			progress_phase(d->ops->progress, phases[steps[i].phase].name, 0);
 		rc = steps[i].run(&x, e);
 		spent(d, steps[i].phase, since);
 	}
