@@ -41,9 +41,9 @@ sentence_of_proof(const struct facts *f)
 	if (f->entries < 0)
 		return doc_format("This backup was restored, and what came back is what was in the snapshot that was dumped.");
 	return doc_format(
-	    "This backup was restored, and what came back is, byte for byte, what was in the snapshot that was dumped: "
+	    "This backup was restored, and what came back is, %s for %s, what was in the snapshot that was dumped: "
 	    "%s of %s entries are equal.",
-	    COUNT(f->equal), COUNT(f->entries));
+	    f->moved > 0 ? "row" : "byte", f->moved > 0 ? "row" : "byte", COUNT(f->equal), COUNT(f->entries));
 }
 
 /* Reasons come as sentences and as the phrases of an err; behind a colon both read well. */
@@ -75,7 +75,9 @@ content_sentence(const struct facts *f)
 	case VERDICT_NO_DRILL:
 		return doc_format("No backup shown here has been restored and compared yet. Whether it can be is not known.");
 	case VERDICT_DIFFERS:
-		return sentence_with_reason(f, "This backup can be restored, but what came back is not what was in the snapshot");
+		return sentence_with_reason(f, f->differences == 0 && f->entries >= 0 && f->equal == f->entries ?
+		    "This backup can be restored, and every entry came back equal, but it is not proven" :
+		    "This backup can be restored, but what came back is not what was in the snapshot");
 	case VERDICT_FAILED:
 		return sentence_with_reason(f, "This backup could not be restored and compared");
 	case VERDICT_UNVERIFIABLE:
@@ -264,6 +266,21 @@ say_reordered(struct doc *d, const json_t *database)
 		    either(json_string_value(json_array_get(tables, 0)), "unnamed"), n > 1 ? " and others" : "");
 }
 
+/* A note, and no difference: a table has no order of rows, only a heap that pg_dump reads from its beginning. */
+static void
+say_row_order(struct doc *d, const json_t *database)
+{
+	const json_t *tables = json_object_get(database, "row_order");
+	size_t n = json_array_size(tables);
+
+	if (n > 0)
+		doc_say(d, DOC_PARAGRAPH, TONE_MUTED,
+		    "In %s, the rows of %s %s (%s%s) came back in another order. They are the same rows, each as often as before, and a "
+		    "table promises no order: it counts as equal.",
+		    json_opt_str(database, "name", "a database"), COUNT((int64_t)n), PLURAL(n, "table", "tables"),
+		    either(json_string_value(json_array_get(tables, 0)), "unnamed"), n > 1 ? " and others" : "");
+}
+
 static void
 section_databases(struct doc *d, const struct facts *f)
 {
@@ -280,13 +297,14 @@ section_databases(struct doc *d, const struct facts *f)
 		if (i >= MAX_DATABASES)
 			break;
 		say_reordered(d, db);
+		say_row_order(d, db);
 		if (*diff == '\0')
 			continue;
 		doc_say(d, DOC_PARAGRAPH, TONE_PLAIN,
 		    "Schema of %s, as dumped (-) and as restored (+):", json_opt_str(db, "name", "a database"));
 		doc_verbatim(d, diff);
 	}
-	doc_table(d, tables_objects(f, MAX_OBJECTS));
+	doc_table(d, tables_objects(f, false, MAX_OBJECTS));
 }
 
 static void

@@ -79,8 +79,8 @@ static bool
 read_databases(struct facts *f)
 {
 	bool clean = true;
-	size_t i;
-	const json_t *d;
+	size_t i, k;
+	const json_t *d, *o;
 
 	json_array_foreach(json_object_get(f->drill, "databases"), i, d) {
 		int64_t entries = facts_int(d, "entries"), equal = facts_int(d, "equal");
@@ -89,8 +89,12 @@ read_databases(struct facts *f)
 		add(&f->equal, equal);
 		add(&f->rows, facts_int(d, "rows"));
 		add(&f->bytes, facts_int(d, "bytes"));
+		f->moved += (int64_t)json_array_size(json_object_get(d, "row_order"));
 		if (equal < entries || strcmp(json_opt_str(d, "schema", ""), "differs") == 0)
 			clean = false;
+		json_array_foreach(json_object_get(d, "objects"), k, o)
+			if (!json_equal(json_object_get(o, "source"), json_object_get(o, "restored")))
+				clean = false;
 	}
 	return clean;
 }

@@ -33,6 +33,7 @@ struct facts {
 
 	int64_t entries, equal, rows, bytes;    /* over all databases of the drill */
 	int64_t differences, checks, checks_passed;
+	int64_t moved;                  /* tables whose rows are the same and came back in another order: equal, and worth a note */
 
 	int64_t newest_us, proven_us;   /* snapshots of the newest backup, and of the newest proven one */
 	const char *newest_id, *proven_id;

@@ -77,29 +77,6 @@ field(struct page *p, enum tone tone, const char *text, size_t columns, bool rig
 	buf_free(&cut);
 }
 
-/* Takes as many whole words as fit into `columns`; a single longer one is taken alone (and will be cut). */
-static char *
-next_line(const char **text, size_t columns)
-{
-	const char *start = *text, *best = NULL, *p = start;
-
-	while (*p != '\0') {
-		const char *word_end = p + strcspn(p, " ");
-		char *taken = mem_strndup(start, (size_t)(word_end - start));
-		bool fits = width_of(taken) <= columns;
-
-		free(taken);
-		if (!fits && best != NULL)
-			break;
-		best = word_end;
-		p = word_end + strspn(word_end, " ");
-		if (!fits)
-			break;
-	}
-	*text = best == NULL ? p : best + strspn(best, " ");
-	return mem_strndup(start, best == NULL ? 0 : (size_t)(best - start));
-}
-
 /* ---- the verdict's box ---- */
 
 static void
@@ -123,7 +100,7 @@ static void
 boxed_words(struct page *p, enum tone frame, enum tone tone, const char *text)
 {
 	while (*text != '\0') {
-		char *part = next_line(&text, p->width - 6);
+		char *part = width_line(&text, p->width - 6);
 
 		boxed(p, frame, tone, part);
 		free(part);
@@ -163,7 +140,7 @@ labelled(struct page *p, const char *label, enum tone tone, char *text)
 	const char *rest = text;
 
 	for (bool first = true; first || *rest != '\0'; first = false) {
-		char *part = next_line(&rest, p->width - LABEL);
+		char *part = width_line(&rest, p->width - LABEL);
 
 		buf_addstr(&p->out, "  ");
 		field(p, TONE_MUTED, first ? label : "", LABEL - 2, false);
@@ -218,6 +195,18 @@ cage(struct page *p, const struct facts *f)
 }
 
 static void
+schemas(struct page *p, const struct facts *f)
+{
+	const json_t *d;
+	size_t i;
+
+	json_array_foreach(json_object_get(f->drill, "databases"), i, d)
+		if (i < MAX_NAMES && strcmp(json_opt_str(d, "schema", ""), "differs") == 0)
+			labelled(p, "Schema", TONE_BAD, doc_format("that of %s differs; \"holdfast report --format md\" shows where",
+			    json_opt_str(d, "name", "a database")));
+}
+
+static void
 summary(struct page *p, const struct facts *f)
 {
 	const json_t *problems = json_object_get(json_object_get(f->drill, "amcheck"), "problems");
@@ -232,12 +221,17 @@ summary(struct page *p, const struct facts *f)
 		labelled(p, "Indexes", TONE_BAD, listing(problems));
 	if (f->drill == NULL)
 		return;
+	schemas(p, f);
+	if (f->moved > 0)
+		labelled(p, "Row order", TONE_PLAIN, doc_format("%s %s came back with the same rows in another order, which counts as equal",
+		    COUNT(f->moved), PLURAL(f->moved, "table", "tables")));
 	labelled(p, "Key", TONE_PLAIN, content_key(f));
 	cage(p, f);
 	if (json_array_size(json_object_get(f->drill, "not_covered")) > 0)
 		labelled(p, "Not covered", TONE_PLAIN, listing(json_object_get(f->drill, "not_covered")));
-	if (json_array_size(json_object_get(f->outcome, "warnings")) > 0)
-		labelled(p, "Warnings", TONE_WARN, listing(json_object_get(f->outcome, "warnings")));
+	/* Those of a drill that was read back; the outcome's own are said by whoever prints this. */
+	if (f->drill != f->outcome && json_array_size(json_object_get(f->drill, "warnings")) > 0)
+		labelled(p, "Warnings", TONE_WARN, listing(json_object_get(f->drill, "warnings")));
 	if (f->signature != NULL)
 		labelled(p, "Signature", f->forged ? TONE_BAD : TONE_PLAIN, content_signature(f));
 }
@@ -358,6 +352,7 @@ report_text(const json_t *outcome, bool colour, unsigned width)
 	phases(&p, &f);
 	table(&p, tables_databases(&f, MAX_ROWS));
 	table(&p, tables_differences(&f, MAX_ROWS));
+	table(&p, tables_objects(&f, true, MAX_ROWS));
 	if (f.checks_passed < f.checks)
 		table(&p, tables_checks(&f, MAX_ROWS));
 	doc_free(&d);

@@ -156,7 +156,7 @@ object_row(struct table *t, const json_t *database, const json_t *o)
 }
 
 struct table *
-tables_objects(const struct facts *f, size_t limit)
+tables_objects(const struct facts *f, bool differing, size_t limit)
 {
 	struct table *t = table_new("Objects counted by class, in the source and in what was restored");
 	size_t i, k;
@@ -169,7 +169,7 @@ tables_objects(const struct facts *f, size_t limit)
 	table_column(t, "Result", COLUMN_TEXT);
 	json_array_foreach(json_object_get(f->drill, "databases"), i, d)
 		json_array_foreach(json_object_get(d, "objects"), k, o)
-			if (room(t, limit))
+			if ((!differing || !json_equal(json_object_get(o, "source"), json_object_get(o, "restored"))) && room(t, limit))
 				object_row(t, d, o);
 	return t;
 }

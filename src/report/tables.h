@@ -11,7 +11,7 @@
 struct table *tables_phases(const struct facts *f, size_t limit);
 struct table *tables_losses(const struct facts *f);
 struct table *tables_databases(const struct facts *f, size_t limit);
-struct table *tables_objects(const struct facts *f, size_t limit);
+struct table *tables_objects(const struct facts *f, bool differing, size_t limit);    /* `differing`: those alone */
 struct table *tables_differences(const struct facts *f, size_t limit);
 struct table *tables_checks(const struct facts *f, size_t limit);
 struct table *tables_cage(const struct facts *f, size_t limit);

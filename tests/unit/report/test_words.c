@@ -288,6 +288,100 @@ the_outcome_of_a_drill_alone_is_a_report_too(void **state)
 	json_decref(r);
 }
 
+/* Words of a text as one line each reads, whatever the lines are broken to. */
+static bool
+says(const char *text, const char *words)
+{
+	for (; *text != '\0'; text++) {
+		const char *a = text, *b = words;
+
+		while (*b != '\0' && (*a == *b || (*b == ' ' && (*a == '\n' || strncmp(a, "│", 3) == 0)))) {
+			if (*b == ' ')
+				while (*a == ' ' || *a == '\n' || strncmp(a, "│", 3) == 0)
+					a += strncmp(a, "│", 3) == 0 ? 3 : 1;
+			else
+				a++;
+			b++;
+		}
+		if (*b == '\0')
+			return true;
+	}
+	return false;
+}
+
+static void
+rows_in_another_order_are_a_note_and_no_difference(void **state)
+{
+	json_t *r = outcome_report(), *database = json_array_get(json_object_get(outcome_drill_of(r), "databases"), 0);
+	char *text, *markdown, *html;
+
+	(void)state;
+	outcome_set(database, "row_order", "['public.heap']");
+	text = report_text(r, false, 80);
+	markdown = report_markdown(r);
+	html = report_html(r);
+	assert_non_null(strstr(text, "✔ PROVEN"));
+	/* It is not called what it is not. */
+	assert_true(says(text, "what came back is, row for row, what was in the snapshot"));
+	assert_null(strstr(text, "byte for byte"));
+	assert_true(says(text, "1 table came back with the same rows in another order, which counts as equal"));
+	assert_non_null(strstr(markdown, "the rows of 1 table (public.heap) came back in another order"));
+	assert_non_null(strstr(html, "came back in another order"));
+	assert_non_null(strstr(markdown, "None were found."));
+	free(text);
+	free(markdown);
+	free(html);
+	json_decref(r);
+}
+
+static void
+what_failed_beside_equal_entries_is_not_called_a_difference(void **state)
+{
+	json_t *r = outcome_report(), *drill = outcome_drill_of(r);
+	char *text;
+
+	(void)state;
+	outcome_set(drill, "verdict", "'differs'");
+	outcome_set(drill, "reason", "'1 check failed'");
+	outcome_set(drill, "checks", "[{'name':'recent','database':'langfuse','ok':false,'value':'0','expected':'1'}]");
+	text = report_text(r, false, 80);
+	assert_true(says(text, "every entry came back equal, but it is not proven: 1 check failed."));
+	free(text);
+	json_decref(r);
+}
+
+static void
+objects_that_did_not_come_back_are_shown_and_contradict_a_proof(void **state)
+{
+	json_t *r = outcome_report(), *database = json_array_get(json_object_get(outcome_drill_of(r), "databases"), 0);
+	char *text;
+
+	(void)state;
+	outcome_set(database, "objects", "[{'class':'tables','source':5,'restored':5},{'class':'triggers','source':3,'restored':2}]");
+	text = report_text(r, false, 80);
+	assert_null(strstr(text, "✔ PROVEN"));
+	assert_non_null(strstr(text, "triggers"));
+	assert_null(strstr(text, "tables  "));          /* only what differs */
+	free(text);
+	json_decref(r);
+}
+
+static void
+warnings_of_a_drill_that_was_read_back_are_on_the_terminal(void **state)
+{
+	json_t *r = outcome_report();
+	char *text;
+
+	(void)state;
+	outcome_set(outcome_drill_of(r), "warnings", "['a setting was left out']");
+	text = report_text(r, false, 80);
+	assert_non_null(strstr(text, "a setting was left out"));
+	/* Whoever prints the report says its own on stderr. */
+	assert_null(strstr(text, "roles were dumped without passwords"));
+	free(text);
+	json_decref(r);
+}
+
 int
 main(void)
 {
@@ -305,6 +399,10 @@ main(void)
 		cmocka_unit_test(a_terminal_gets_no_control_character_and_no_line_that_is_too_long),
 		cmocka_unit_test(the_verdict_is_the_first_thing_on_the_terminal),
 		cmocka_unit_test(the_outcome_of_a_drill_alone_is_a_report_too),
+		cmocka_unit_test(rows_in_another_order_are_a_note_and_no_difference),
+		cmocka_unit_test(what_failed_beside_equal_entries_is_not_called_a_difference),
+		cmocka_unit_test(objects_that_did_not_come_back_are_shown_and_contradict_a_proof),
+		cmocka_unit_test(warnings_of_a_drill_that_was_read_back_are_on_the_terminal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
