@@ -84,20 +84,20 @@ static void
 add_cell(const struct grid *t, struct buf *to, size_t column, size_t width, enum grid_colour colour, const char *text)
 {
 	struct buf cut = BUF_INIT;
-	bool last = column + 1 == t->columns;
 	size_t used = width_add(&cut, text, width);
 
 	buf_add(&cut, NULL, 0);
 	if (t->right[column])
 		pad(to, width - used);
 	grid_paint(to, t->look, colour, (char *)cut.data);
-	if (!t->right[column] && !last)
+	if (!t->right[column])
 		pad(to, width - used);
-	buf_addstr(to, last ? "" : "  ");
+	pad(to, 2);
 	buf_free(&cut);
 }
 
-static void
+/* The widths of all columns; gives the column where the last one begins. */
+static size_t
 measure(const struct grid *t, size_t *widths)
 {
 	size_t others = 0, *last = &widths[t->columns - 1];
@@ -107,16 +107,17 @@ measure(const struct grid *t, size_t *widths)
 	for (size_t i = 0; i < t->count; i++) {
 		size_t w = width_of(t->cells[i].text), *column = &widths[i % t->columns];
 
-		if (column != last && w > CELL_MAX)
+		if (column != last && t->look->columns > 0 && w > CELL_MAX)
 			w = CELL_MAX;
 		if (w > *column)
 			*column = w;
 	}
 	for (size_t c = 0; c + 1 < t->columns; c++)
 		others += widths[c] + 2;
-	/* Where nothing sensible is left for it, the last column is written in full and may wrap. */
+	/* Where nothing sensible is left for it, the last column is written in full, for the terminal to break. */
 	if (others + 20 < t->look->columns && others + *last > t->look->columns)
 		*last = t->look->columns - others;
+	return others;
 }
 
 static void
@@ -127,21 +128,44 @@ trim(struct buf *to)
 	buf_addc(to, '\n');
 }
 
+static void
+add_last(const struct grid *t, struct buf *to, size_t at, size_t width, enum grid_colour colour, const char *text)
+{
+	if (t->right[t->columns - 1] && width_of(text) < width)
+		pad(to, width - width_of(text));
+	do {
+		char *line = width_line(&text, width);
+
+		grid_paint(to, t->look, colour, line);
+		trim(to);
+		free(line);
+		if (*text != '\0')
+			pad(to, at);
+	} while (*text != '\0');
+}
+
+static void
+add_row(const struct grid *t, struct buf *to, const size_t *widths, size_t at, const struct cell *cells)
+{
+	size_t last = t->columns - 1;
+
+	for (size_t c = 0; c < last; c++)
+		add_cell(t, to, c, widths[c], cells[c].colour, cells[c].text);
+	add_last(t, to, at, widths[last], cells[last].colour, cells[last].text);
+}
+
 void
 grid_end(struct grid *t, struct buf *to)
 {
-	size_t widths[GRID_COLUMNS_MAX];
+	size_t widths[GRID_COLUMNS_MAX], at = measure(t, widths);
+	struct cell heads[GRID_COLUMNS_MAX];
 
-	measure(t, widths);
-	for (size_t c = 0; t->headed && t->count > 0 && c < t->columns; c++)
-		add_cell(t, to, c, widths[c], GRID_BOLD, t->heads[c]);
+	for (size_t c = 0; c < t->columns; c++)
+		heads[c] = (struct cell){ t->heads[c], GRID_BOLD };
 	if (t->headed && t->count > 0)
-		trim(to);
-	for (size_t i = 0; i < t->count; i++) {
-		add_cell(t, to, i % t->columns, widths[i % t->columns], t->cells[i].colour, t->cells[i].text);
-		if ((i + 1) % t->columns == 0)
-			trim(to);
-	}
+		add_row(t, to, widths, at, heads);
+	for (size_t i = 0; i + t->columns <= t->count; i += t->columns)
+		add_row(t, to, widths, at, &t->cells[i]);
 	for (size_t i = 0; i < t->count; i++)
 		free(t->cells[i].text);
 	for (size_t c = 0; c < t->columns; c++)

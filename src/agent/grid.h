@@ -11,12 +11,13 @@ enum grid_colour { GRID_PLAIN, GRID_BOLD, GRID_GREEN, GRID_YELLOW, GRID_RED, GRI
 
 struct grid_look {
 	bool colour;
-	size_t columns;                 /* of the terminal */
+	size_t columns;                 /* of the terminal; 0: there is none, and nothing is cut or broken */
 };
 
 struct grid;
 
-/* `heads` is "ID|TIME (UTC)|>SIZE": a '>' aligns to the right; the last column takes what room is left. */
+/* `heads` is "ID|TIME (UTC)|>SIZE": a '>' aligns to the right; the last column takes what room is left, and
+ * goes on below itself. */
 struct grid *grid_new(const struct grid_look *look, const char *heads);
 void grid_cell(struct grid *t, enum grid_colour colour, const char *text);  /* the next cell; copied; NULL is empty */
 bool grid_is_empty(const struct grid *t);

@@ -58,13 +58,12 @@ add_error(json_t *outcome, const struct err *e, const struct conf *conf)
 
 /* The outcome on stdout, as JSON or text. */
 static int
-print_outcome(const struct run *r, const json_t *outcome, struct err *e)
+print_outcome(const struct run *r, const json_t *outcome, bool failed, struct err *e)
 {
 	struct grid_look look = {
 		.colour = isatty(STDOUT_FILENO) && (getenv("NO_COLOR") == NULL || getenv("NO_COLOR")[0] == '\0') &&
 			(getenv("TERM") == NULL || strcmp(getenv("TERM"), "dumb") != 0),
-		/* Nothing is cut for a file or a pipe. */
-		.columns = width_terminal(STDOUT_FILENO, 1000),
+		.columns = width_terminal(STDOUT_FILENO, 0),
 	};
 	char *text, *line;
 	int rc;
@@ -74,7 +73,7 @@ print_outcome(const struct run *r, const json_t *outcome, struct err *e)
 		line = mem_printf("%s\n", text);
 		free(text);
 	} else {
-		line = text_render(r->command->name, outcome, &look);
+		line = text_render(r->command->name, outcome, failed, &look);
 	}
 	rc = run_print(line, e);
 	free(line);
@@ -93,13 +92,13 @@ say_warnings(const json_t *outcome)
 	return json_array_size(json_object_get(outcome, "warnings"));
 }
 
-/* Says how it went, prints what there is to print, and gives the exit code. */
+/* Prints what there is to print, then says how it went, so that the last lines are what is to be read; gives the exit code. */
 static int
 conclude(struct run *r, json_t *outcome, struct err *e)
 {
 	struct err output = ERR_INIT;
 	bool failed = e->kind != ERR_NONE, json = r->args->json;
-	size_t warnings = say_warnings(outcome);
+	size_t warnings;
 
 	if (failed && json && outcome == NULL) {
 		outcome = json_object();
@@ -108,11 +107,12 @@ conclude(struct run *r, json_t *outcome, struct err *e)
 	}
 	if (failed && outcome != NULL)
 		add_error(outcome, e, r->conf);
-	if (outcome != NULL && !r->printed && (json || !r->args->quiet || (r->command->traits & COMMAND_ASKS) != 0) && print_outcome(r, outcome, &output) != 0)
+	if (outcome != NULL && !r->printed && (json || !r->args->quiet || (r->command->traits & COMMAND_ASKS) != 0) && print_outcome(r, outcome, failed, &output) != 0)
 		err_hint(&output, failed ? "" : "The command itself was done; only its outcome could not be written.");
 	/* A network file system may tell of a full disk only now. */
 	if (output.kind == ERR_NONE && close(STDOUT_FILENO) != 0 && errno != EBADF)
 		err_sys(&output, "close standard output");
+	warnings = say_warnings(outcome);
 	if (failed)
 		log_err(LOG_ERROR, e);
 	for (size_t i = 1; failed && r->conf != NULL && conf_problem(r->conf, i) != NULL; i++)

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/width.h"
+#include "pg/quote.h"
 #include "report/render.h"
 
 void
@@ -28,22 +29,37 @@ text_duration(struct grid *t, const json_t *object, const char *key)
 }
 
 /* 1,234,567 */
+static void
+add_number(struct buf *to, int64_t v)
+{
+	char digits[24];
+	size_t n = (size_t)snprintf(digits, sizeof(digits), "%" PRId64, v);
+
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0 && (n - i) % 3 == 0)
+			buf_addc(to, ',');
+		buf_addc(to, digits[i]);
+	}
+}
+
 void
 text_number(struct grid *t, const json_t *object, const char *key)
 {
-	char digits[24], grouped[32];
+	struct buf number = BUF_INIT;
 	int64_t v = json_opt_int(object, key, -1);
-	size_t n, to = 0;
 
-	snprintf(digits, sizeof(digits), "%" PRId64, v);
-	n = strlen(digits);
-	for (size_t i = 0; i < n; i++) {
-		if (i > 0 && (n - i) % 3 == 0)
-			grouped[to++] = ',';
-		grouped[to++] = digits[i];
-	}
-	grouped[to] = '\0';
-	grid_cell(t, GRID_PLAIN, v < 0 ? "" : grouped);
+	buf_add(&number, NULL, 0);
+	if (v >= 0)
+		add_number(&number, v);
+	grid_cell(t, GRID_PLAIN, (char *)number.data);
+	buf_free(&number);
+}
+
+void
+text_count(struct buf *to, int64_t n, const char *one, const char *many)
+{
+	add_number(to, n);
+	buf_addf(to, " %s", n == 1 ? one : many);
 }
 
 void
@@ -89,7 +105,7 @@ fact_sizes(struct grid *t, const json_t *b)
 
 	if (json_opt_int(b, "bytes", -1) < 0)
 		return;
-	snprintf(line, sizeof(line), "%s, of which %s were new and take %s in the store", bytes_human(all, (uint64_t)json_opt_int(b, "bytes", 0)),
+	snprintf(line, sizeof(line), "%s, of which %s were new and took %s of the store", bytes_human(all, (uint64_t)json_opt_int(b, "bytes", 0)),
 		bytes_human(fresh, (uint64_t)json_opt_int(b, "new_bytes", 0)), bytes_human(stored, (uint64_t)json_opt_int(b, "stored_bytes", 0)));
 	fact(t, "size", line);
 }
@@ -98,7 +114,8 @@ static void
 facts_of_backup(struct buf *to, const json_t *b, const struct grid_look *look)
 {
 	struct grid *t = grid_new(look, "|");
-	char human[32], line[64];
+	struct buf rows = BUF_INIT;
+	char human[32];
 
 	fact(t, "backup", json_opt_str(b, "id", NULL));
 	fact(t, "source", json_opt_str(b, "source", NULL));
@@ -108,14 +125,22 @@ facts_of_backup(struct buf *to, const json_t *b, const struct grid_look *look)
 	fact(t, "label", json_opt_str(b, "label", NULL));
 	fact_sizes(t, b);
 	if (json_opt_int(b, "rows", -1) >= 0) {
-		snprintf(line, sizeof(line), "%" PRId64 " in %" PRId64 " entries", json_opt_int(b, "rows", 0), json_opt_int(b, "entries", 0));
-		fact(t, "rows", line);
+		add_number(&rows, json_opt_int(b, "rows", 0));
+		buf_addstr(&rows, " in ");
+		text_count(&rows, json_opt_int(b, "entries", 0), "entry", "entries");
+		fact(t, "rows", (char *)rows.data);
+		buf_free(&rows);
 	}
 	if (json_opt_int(b, "duration_ms", -1) >= 0)
 		fact(t, "took", clock_human(human, json_opt_int(b, "duration_ms", 0)));
 	if (json_is_true(json_object_get(b, "hold")))
 		fact(t, "hold", "kept until it is released");
-	fact(t, "proven", json_opt_str(b, "proven", json_opt_str(b, "last_verdict", "not yet: holdfast drill")));
+	if (json_opt_str(b, "proven", NULL) != NULL) {
+		fact(t, "proven", json_opt_str(b, "proven", NULL));
+	} else {
+		grid_cell(t, GRID_DIM, "proven");
+		grid_cell(t, json_opt_str(b, "last_verdict", NULL) != NULL ? GRID_RED : GRID_PLAIN, json_opt_str(b, "last_verdict", "not yet: holdfast drill"));
+	}
 	if (json_opt_str(b, "suspect", NULL) != NULL) {
 		grid_cell(t, GRID_YELLOW, "suspect");
 		grid_cell(t, GRID_YELLOW, json_opt_str(b, "suspect", ""));
@@ -174,8 +199,9 @@ text_list(struct buf *to, const json_t *o, const struct grid_look *look)
 			buf_addf(&notes, "%s%s", j > 0 ? ", " : "", json_string_value(d) != NULL ? json_string_value(d) : "?");
 		if (json_is_true(json_object_get(b, "hold")))
 			buf_addstr(&notes, ", on hold");
+		/* Why is a sentence, and `show` has it. */
 		if (json_opt_str(b, "suspect", NULL) != NULL)
-			buf_addf(&notes, ", suspect: %s", json_opt_str(b, "suspect", ""));
+			buf_addstr(&notes, ", suspect");
 		if (json_opt_str(b, "label", NULL) != NULL)
 			buf_addf(&notes, ", \"%s\"", json_opt_str(b, "label", ""));
 		buf_add(&notes, NULL, 0);
@@ -183,20 +209,46 @@ text_list(struct buf *to, const json_t *o, const struct grid_look *look)
 		buf_free(&notes);
 	}
 	if (grid_is_empty(t))
-		buf_addstr(to, "no backups\n");
+		buf_addstr(to, "There is no backup yet: holdfast backup takes one, holdfast check says first whether it can.\n");
 	grid_end(t, to);
 	if (json_opt_int(repository, "stored_bytes", -1) >= 0) {
 		buf_addstr(to, "\nrepository ");
 		width_add(to, json_opt_str(repository, "label", json_opt_str(repository, "id", "")), 200);
-		buf_addf(to, ": %s in %" PRId64 " packs\n", bytes_human(human, (uint64_t)json_opt_int(repository, "stored_bytes", 0)),
-			json_opt_int(repository, "packs", 0));
+		buf_addf(to, ": %s in ", bytes_human(human, (uint64_t)json_opt_int(repository, "stored_bytes", 0)));
+		text_count(to, json_opt_int(repository, "packs", 0), "pack", "packs");
+		buf_addc(to, '\n');
 	}
 }
 
-static void
-add_changes(struct buf *to, const json_t *changes, const struct grid_look *look)
+static bool
+has_several_databases(const json_t *rows)
 {
-	struct grid *t = grid_new(look, "CHANGE|>ROWS BEFORE|>ROWS AFTER|NAME");
+	const char *first = json_opt_str(json_array_get(rows, 0), "database", "");
+	json_t *x;
+	size_t i;
+
+	json_array_foreach(rows, i, x)
+		if (strcmp(json_opt_str(x, "database", ""), first) != 0)
+			return true;
+	return false;
+}
+
+/* Rows are counted in tables; that a sequence or a large object has none is no news. */
+static void
+rows_cell(struct grid *t, const json_t *row, const char *key)
+{
+	if (strcmp(json_opt_str(row, "type", "table"), "table") == 0)
+		text_number(t, row, key);
+	else
+		grid_cell(t, GRID_PLAIN, "");
+}
+
+static void
+show_changes(struct buf *to, const json_t *o, const struct grid_look *look)
+{
+	const json_t *changes = json_object_get(o, "changes"), *other = json_object_get(o, "compared_with");
+	bool several = has_several_databases(changes);
+	struct grid *t = grid_new(look, several ? "CHANGE|>ROWS BEFORE|>ROWS AFTER|DATABASE|NAME" : "CHANGE|>ROWS BEFORE|>ROWS AFTER|NAME");
 	json_t *c;
 	size_t i;
 
@@ -204,47 +256,75 @@ add_changes(struct buf *to, const json_t *changes, const struct grid_look *look)
 		const char *change = json_opt_str(c, "change", "?");
 
 		grid_cell(t, strcmp(change, "removed") == 0 ? GRID_RED : strcmp(change, "added") == 0 ? GRID_GREEN : GRID_PLAIN, change);
-		text_number(t, c, "rows_before");
-		text_number(t, c, "rows_after");
+		rows_cell(t, c, "rows_before");
+		rows_cell(t, c, "rows_after");
+		if (several)
+			grid_cell(t, GRID_PLAIN, json_opt_str(c, "database", ""));
 		grid_cell(t, GRID_PLAIN, json_opt_str(c, "name", "?"));
 	}
-	buf_addstr(to, grid_is_empty(t) ? "\nnothing changed between the two\n" : "\n");
+	buf_addstr(to, grid_is_empty(t) ? "\nNothing changed since backup " : "\nChanged since backup ");
+	width_add(to, json_opt_str(other, "id", "?"), 13);
+	buf_addstr(to, " of ");
+	width_add(to, json_opt_str(other, "time", "?"), 40);
+	buf_addstr(to, grid_is_empty(t) ? ".\n" : ":\n\n");
+	grid_end(t, to);
+}
+
+static void
+show_streams(struct buf *to, const json_t *streams, const struct grid_look *look)
+{
+	struct grid *t = grid_new(look, "STREAM|KIND|DATABASE|>SIZE");
+	json_t *x;
+	size_t i;
+
+	json_array_foreach(streams, i, x) {
+		grid_cell(t, GRID_PLAIN, json_opt_str(x, "name", "?"));
+		grid_cell(t, GRID_PLAIN, json_opt_str(x, "kind", ""));
+		grid_cell(t, GRID_PLAIN, json_opt_str(x, "database", ""));
+		text_size(t, x, "bytes");
+	}
+	buf_addc(to, '\n');
+	grid_end(t, to);
+}
+
+static void
+show_entries(struct buf *to, const json_t *entries, const struct grid_look *look)
+{
+	bool several = has_several_databases(entries);
+	struct grid *t = grid_new(look, several ? "TYPE|>ROWS|>SIZE|DATABASE|NAME" : "TYPE|>ROWS|>SIZE|NAME");
+	json_t *x;
+	size_t i;
+
+	json_array_foreach(entries, i, x) {
+		grid_cell(t, GRID_PLAIN, json_opt_str(x, "type", ""));
+		rows_cell(t, x, "rows");
+		text_size(t, x, "bytes");
+		if (several)
+			grid_cell(t, GRID_PLAIN, json_opt_str(x, "database", ""));
+		grid_cell(t, GRID_PLAIN, json_opt_str(x, "name", "?"));
+	}
+	buf_addc(to, '\n');
 	grid_end(t, to);
 }
 
 static void
 text_show(struct buf *to, const json_t *o, const struct grid_look *look)
 {
-	struct grid *streams = grid_new(look, "STREAM|KIND|DATABASE|>SIZE"), *entries = grid_new(look, "TYPE|>ROWS|>SIZE|DATABASE|NAME");
-	json_t *x;
-	size_t i;
-
 	facts_of_backup(to, json_object_get(o, "backup"), look);
-	json_array_foreach(json_object_get(o, "streams"), i, x) {
-		grid_cell(streams, GRID_PLAIN, json_opt_str(x, "name", "?"));
-		grid_cell(streams, GRID_PLAIN, json_opt_str(x, "kind", ""));
-		grid_cell(streams, GRID_PLAIN, json_opt_str(x, "database", ""));
-		text_size(streams, x, "bytes");
+	if (json_is_array(json_object_get(o, "changes"))) {
+		show_changes(to, o, look);
+		return;
 	}
-	buf_addc(to, '\n');
-	grid_end(streams, to);
-	json_array_foreach(json_object_get(o, "entries"), i, x) {
-		grid_cell(entries, GRID_PLAIN, json_opt_str(x, "type", ""));
-		text_number(entries, x, "rows");
-		text_size(entries, x, "bytes");
-		grid_cell(entries, GRID_PLAIN, json_opt_str(x, "database", ""));
-		grid_cell(entries, GRID_PLAIN, json_opt_str(x, "name", "?"));
-	}
-	buf_addc(to, '\n');
-	grid_end(entries, to);
-	if (json_is_array(json_object_get(o, "changes")))
-		add_changes(to, json_object_get(o, "changes"), look);
+	show_streams(to, json_object_get(o, "streams"), look);
+	show_entries(to, json_object_get(o, "entries"), look);
 }
 
 static void
 text_restore(struct buf *to, const json_t *o, const struct grid_look *look)
 {
 	struct grid *t = grid_new(look, "|");
+	struct buf rows = BUF_INIT, next = BUF_INIT;
+	bool whole = json_opt_int(o, "rows", -1) >= 0;          /* of a choice of tables it is not known */
 	char human[32];
 
 	fact(t, "restored", json_opt_str(o, "database", NULL));
@@ -252,10 +332,24 @@ text_restore(struct buf *to, const json_t *o, const struct grid_look *look)
 	fact(t, "server", json_opt_str(o, "server", NULL));
 	fact(t, "backup", json_opt_str(json_object_get(o, "backup"), "id", NULL));
 	fact(t, "snapshot", json_opt_str(json_object_get(o, "backup"), "time", NULL));
+	if (whole) {
+		add_number(&rows, json_opt_int(o, "rows", 0));
+		fact(t, "rows", (char *)rows.data);
+		buf_free(&rows);
+	}
 	if (json_opt_int(o, "bytes", -1) >= 0)
-		fact(t, "size", bytes_human(human, (uint64_t)json_opt_int(o, "bytes", 0)));
+		fact(t, "read", bytes_human(human, (uint64_t)json_opt_int(o, "bytes", 0)));
 	if (json_opt_int(o, "duration_ms", -1) >= 0)
 		fact(t, "took", clock_human(human, json_opt_int(o, "duration_ms", 0)));
+	/* Nothing else says at that hour how the new database takes the old one's place. */
+	if (whole && strcmp(json_opt_str(o, "into", ""), json_opt_str(o, "database", "")) != 0) {
+		buf_addstr(&next, "look at it, move the old one aside, then: ALTER DATABASE ");
+		quote_ident(&next, json_opt_str(o, "into", ""));
+		buf_addstr(&next, " RENAME TO ");
+		quote_ident(&next, json_opt_str(o, "database", ""));
+		fact(t, "next", (char *)next.data);
+		buf_free(&next);
+	}
 	grid_end(t, to);
 	add_phases(to, json_object_get(o, "phases"), look);
 }
@@ -278,24 +372,33 @@ text_report(struct buf *to, const json_t *o, const struct grid_look *look)
 
 	buf_addstr(to, text);
 	free(text);
+	if (strcmp(json_opt_str(o, "command", ""), "report") != 0 || json_is_object(json_object_get(o, "drill")))
+		return;
+	buf_addstr(to, json_array_size(json_object_get(o, "backups")) > 0 ? "\nholdfast drill makes the first proof, from the newest backup.\n" :
+		"\nThere is no backup yet: holdfast backup takes one, holdfast drill proves it.\n");
 }
 
 char *
-text_render(const char *command, const json_t *outcome, const struct grid_look *look)
+text_render(const char *command, const json_t *outcome, bool failed, const struct grid_look *look)
 {
 	static const struct {
 		const char *command;
 		void (*render)(struct buf *to, const json_t *o, const struct grid_look *look);
+		const char *findings;           /* the member that is worth its text when the command failed, or NULL */
 	} renderers[] = {
-		{ "init", text_keys }, { "keys", text_keys }, { "backup", text_backup }, { "list", text_list }, { "show", text_show },
-		{ "hold", text_hold }, { "restore", text_restore }, { "drill", text_report }, { "report", text_report },
-		{ "verify", text_verify }, { "check", text_check }, { "expire", text_expire },
+		{ "init", text_keys, NULL }, { "keys", text_keys, NULL }, { "backup", text_backup, NULL }, { "list", text_list, NULL },
+		{ "show", text_show, NULL }, { "hold", text_hold, NULL }, { "restore", text_restore, NULL }, { "drill", text_report, "verdict" },
+		{ "report", text_report, NULL }, { "verify", text_verify, "problems" }, { "check", text_check, "lines" },
+		{ "expire", text_expire, NULL },
 	};
 	size_t n = strcspn(command, " ");
 	struct buf text = BUF_INIT;
 
-	for (size_t i = 0; i < sizeof(renderers) / sizeof(renderers[0]); i++)
-		if (strncmp(command, renderers[i].command, n) == 0 && renderers[i].command[n] == '\0')
+	for (size_t i = 0; i < sizeof(renderers) / sizeof(renderers[0]); i++) {
+		if (strncmp(command, renderers[i].command, n) != 0 || renderers[i].command[n] != '\0')
+			continue;
+		if (!failed || (renderers[i].findings != NULL && json_object_get(outcome, renderers[i].findings) != NULL))
 			renderers[i].render(&text, outcome, look);
+	}
 	return buf_take(&text);
 }

@@ -1,9 +1,12 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/text.h"
 #include "base/width.h"
+
+enum { STATE = 9 };                     /* columns of "WARNING  " */
 
 void
 text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
@@ -71,13 +74,20 @@ text_verify(struct buf *to, const json_t *o, const struct grid_look *look)
 	if (json_array_size(problems) == 0)
 		grid_paint(to, look, GRID_GREEN, "all there");
 	else
-		buf_addf(to, "\n%zu problem%s", json_array_size(problems), json_array_size(problems) == 1 ? "" : "s");
-	buf_addf(to, ": %" PRId64 " backups, %" PRId64 " chunks in %" PRId64 " packs, %" PRId64 " objects; ", json_opt_int(o, "backups", 0),
-		json_opt_int(o, "chunks", 0), json_opt_int(o, "packs", 0), json_opt_int(o, "objects", 0));
+		text_count(to, (int64_t)json_array_size(problems), "problem", "problems");
+	buf_addstr(to, ": ");
+	text_count(to, json_opt_int(o, "backups", 0), "backup", "backups");
+	buf_addstr(to, ", ");
+	text_count(to, json_opt_int(o, "chunks", 0), "chunk", "chunks");
+	buf_addstr(to, " in ");
+	text_count(to, json_opt_int(o, "packs", 0), "pack", "packs");
+	buf_addstr(to, ", ");
+	text_count(to, json_opt_int(o, "objects", 0), "object", "objects");
+	buf_addstr(to, "\n");
 	if (json_is_true(json_object_get(o, "data")))
-		buf_addf(to, "every byte read (%s)\n", bytes_human(human, (uint64_t)json_opt_int(o, "bytes_read", 0)));
+		buf_addf(to, "every byte was read (%s)\n", bytes_human(human, (uint64_t)json_opt_int(o, "bytes_read", 0)));
 	else
-		buf_addstr(to, "structure only (--data reads every byte)\n");
+		buf_addstr(to, "only the structure was looked at: --data reads every byte\n");
 	if (json_opt_int(o, "unreferenced_bytes", 0) > 0)
 		buf_addf(to, "%s belong to no backup; expire will sweep them\n", bytes_human(human, (uint64_t)json_opt_int(o, "unreferenced_bytes", 0)));
 }
@@ -100,6 +110,27 @@ add_effective(struct buf *to, const json_t *effective, const struct grid_look *l
 	grid_end(t, to);
 }
 
+/* What is found: at column `at` where all of it fits there, else in whole lines below. */
+static void
+add_detail(struct buf *to, const char *detail, size_t at, const struct grid_look *look)
+{
+	if (look->columns == 0 || at + width_of(detail) <= look->columns || look->columns < 40) {
+		width_add(to, detail, SIZE_MAX);
+		buf_addc(to, '\n');
+		return;
+	}
+	while (to->data[to->bytes - 1] == ' ')
+		to->bytes--;
+	while (*detail != '\0') {
+		char *line = width_line(&detail, look->columns - STATE);
+
+		buf_addf(to, "\n%*s", STATE, "");
+		width_add(to, line, SIZE_MAX);
+		free(line);
+	}
+	buf_addc(to, '\n');
+}
+
 void
 text_check(struct buf *to, const json_t *o, const struct grid_look *look)
 {
@@ -120,23 +151,23 @@ text_check(struct buf *to, const json_t *o, const struct grid_look *look)
 		area = a > area && a <= 30 ? a : area;
 		what = w > what && w <= 40 ? w : what;
 	}
-	/* No table: the fix stands beneath its line, and is never cut. */
+	/* No table: the fix stands beneath its line, in one piece, so that it can be copied. */
 	json_array_foreach(lines, i, x) {
-		size_t s = 0, used;
+		const char *detail = json_opt_str(x, "detail", "");
+		size_t s = 0, used, at = STATE + area + 2 + what + 2;
 
 		while (s < 2 && strcmp(states[s].state, json_opt_str(x, "state", "error")) != 0)
 			s++;
 		grid_paint(to, look, states[s].colour, states[s].shown);
-		buf_addf(to, "%*s", (int)(9 - strlen(states[s].shown)), "");
+		buf_addf(to, "%*s", (int)(STATE - strlen(states[s].shown)), "");
 		used = width_add(to, json_opt_str(x, "area", ""), area);
 		buf_addf(to, "%*s", (int)(area + 2 - used), "");
 		used = width_add(to, json_opt_str(x, "what", ""), what);
 		buf_addf(to, "%*s", (int)(what + 2 - used), "");
-		width_add(to, json_opt_str(x, "detail", ""), 1000);
-		buf_addc(to, '\n');
+		add_detail(to, detail, at, look);
 		if (json_opt_str(x, "fix", "")[0] != '\0') {
-			buf_addf(to, "%*s", 9, "");
-			width_add(to, json_opt_str(x, "fix", ""), 1000);
+			buf_addf(to, "%*s", STATE, "");
+			width_add(to, json_opt_str(x, "fix", ""), SIZE_MAX);
 			buf_addc(to, '\n');
 		}
 	}
@@ -147,12 +178,15 @@ text_expire(struct buf *to, const json_t *o, const struct grid_look *look)
 {
 	struct grid *t = grid_new(look, "BACKUP|TIME (UTC)|ACTION|WHY");
 	char human[32], id[13];
+	size_t deletions = 0;
 	json_t *x, *w;
 	size_t i, j;
 
 	json_array_foreach(json_object_get(o, "plan"), i, x) {
 		bool goes = strcmp(json_opt_str(x, "action", ""), "delete") == 0;
 		struct buf why = BUF_INIT;
+
+		deletions += goes;
 
 		snprintf(id, sizeof(id), "%s", json_opt_str(x, "backup", "?"));
 		grid_cell(t, GRID_PLAIN, id);
@@ -165,14 +199,20 @@ text_expire(struct buf *to, const json_t *o, const struct grid_look *look)
 		buf_free(&why);
 	}
 	grid_end(t, to);
-	if (json_opt_str(o, "frozen", NULL) != NULL) {
-		buf_addstr(to, "\nnothing is deleted: ");
-		width_add(to, json_opt_str(o, "frozen", ""), 1000);
-		buf_addc(to, '\n');
+	/* A plan has swept nothing. */
+	if (json_object_get(o, "deleted_packs") == NULL) {
+		buf_addf(to, "\nThis is the plan; nothing was deleted.%s\n", deletions > 0 ? " `holdfast expire` does it." : "");
+		return;
 	}
-	buf_addf(to, "\n%" PRId64 " backups deleted; ", json_opt_int(o, "deleted_backups", 0));
-	buf_addf(to, "%" PRId64 " packs (%s) condemned, ", json_opt_int(o, "condemned_packs", 0),
-		bytes_human(human, (uint64_t)json_opt_int(o, "condemned_bytes", 0)));
-	buf_addf(to, "%" PRId64 " packs (%s) deleted\n", json_opt_int(o, "deleted_packs", 0),
-		bytes_human(human, (uint64_t)json_opt_int(o, "deleted_bytes", 0)));
+	buf_addc(to, '\n');
+	if (json_opt_int(o, "deleted_backups", 0) + json_opt_int(o, "deleted_packs", 0) + json_opt_int(o, "condemned_packs", 0) == 0) {
+		buf_addstr(to, "Nothing was to be deleted.\n");
+		return;
+	}
+	text_count(to, json_opt_int(o, "deleted_backups", 0), "backup", "backups");
+	buf_addstr(to, " deleted; ");
+	text_count(to, json_opt_int(o, "deleted_packs", 0), "pack", "packs");
+	buf_addf(to, " (%s) deleted, ", bytes_human(human, (uint64_t)json_opt_int(o, "deleted_bytes", 0)));
+	text_count(to, json_opt_int(o, "condemned_packs", 0), "pack", "packs");
+	buf_addf(to, " (%s) condemned, to be deleted after keep.grace\n", bytes_human(human, (uint64_t)json_opt_int(o, "condemned_bytes", 0)));
 }

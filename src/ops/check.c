@@ -150,7 +150,7 @@ check_holders(struct check *c)
 	free(holders);
 	if (readers < 2)
 		line(c, "keys", "holders", WARNING, "`holdfast keys add offline --new-passphrase-file FILE` lets in a second one (R50).",
-		    "%zu of %zu holders can read the backups: if that key is lost, they are", readers, count);
+		    "%zu of %zu holders can read the backups: if that key is lost, so are they", readers, count);
 	else
 		line(c, "keys", "holders", OK, NULL, "%zu, of which %zu can read the backups", count, readers);
 	if (foreign > 0)
@@ -414,7 +414,7 @@ check_scratch(struct check *c)
 		if (scratch_preflight(scratch, json_object_get(facts, "extensions"), &e) != 0)
 			line_err(c, "drill", what, &e);
 		else
-			line(c, "drill", what, OK, NULL, "all %zu can be installed in the scratch", json_array_size(json_object_get(facts, "extensions")));
+			line(c, "drill", what, OK, NULL, "can be installed in the scratch (%zu)", json_array_size(json_object_get(facts, "extensions")));
 		err_clear(&e);
 		free(what);
 	}

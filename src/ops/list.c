@@ -69,6 +69,7 @@ add_change(json_t *changes, const char *change, const json_t *before, const json
 	json_t *o = json_object();
 
 	json_put_str(o, "database", json_opt_str(any, "database", ""));
+	json_put_str(o, "type", json_opt_str(any, "type", ""));
 	json_put_str(o, "name", json_opt_str(any, "name", ""));
 	json_put_str(o, "change", change);
 	json_put(o, "rows_before", before != NULL ? json_integer(json_opt_int(before, "rows", 0)) : json_null());
