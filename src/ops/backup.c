@@ -108,7 +108,7 @@ keep_database(struct database_dump *d)
 	json_add(b->databases, facts);
 	for (size_t i = 0; i < d->count; i++) {
 		note_plan(b, d->name, &d->streams[i]);
-		entries_add(b->entries, d->name, &d->digests[i], &b->rows);
+		ops_add_entries(b->entries, d->name, &d->digests[i], &b->rows);
 	}
 }
 
@@ -120,7 +120,7 @@ report_waiters(struct database_dump *d)
 	size_t i;
 
 	json_array_foreach(waiters, i, waiter)
-		outcome_warn(d->backup->outcome, "database \"%s\": the dump's locks held up a session: %s", d->name, json_string_value(waiter));
+		ops_warn(d->backup->outcome, "database \"%s\": the dump's locks held up a session: %s", d->name, json_string_value(waiter));
 	json_decref(waiters);
 }
 
@@ -179,7 +179,7 @@ dump_database(struct backup *b, const char *name, struct err *e)
 	if (rc == 0) {
 		char *phase = mem_printf("dump %s", name);
 
-		outcome_phase(b->outcome, phase, began, 0);
+		ops_phase(b->outcome, phase, began, 0);
 		free(phase);
 	}
 	return rc;
@@ -196,7 +196,7 @@ dump_the_globals(struct backup *b, struct err *e)
 		rc = sink_finish(sink, e);
 	sink_free(sink);
 	if (rc == 0 && without_passwords)
-		outcome_warn(b->outcome, "roles were dumped without their passwords: \"%s\" may not read pg_authid (R32)",
+		ops_warn(b->outcome, "roles were dumped without their passwords: \"%s\" may not read pg_authid (R32)",
 		    b->settings->source.user != NULL ? b->settings->source.user : "the role");
 	return rc == 0 ? 0 : err_wrap(e, "globals");
 }
@@ -241,7 +241,7 @@ choose_databases(struct backup *b, const char *const *asked, struct err *e)
 static int
 prepare(struct backup *b, const struct backup_request *r, struct err *e)
 {
-	if (open_repo(&b->opened, b->settings, 0, e) || take_lock(b, e))
+	if (ops_open(&b->opened, b->settings, 0, e) || take_lock(b, e))
 		return -1;
 	/* R39: a pg_dump that is too old is found before anything is begun. */
 	if (tools_find(&b->tools, TOOLS_DUMP, b->settings->source.bin_dir, conn_server_version(b->lock) / 10000, e) ||
@@ -294,7 +294,7 @@ look_for_shrinking(struct backup *b, json_t *summary, struct err *e)
 				     mem_printf("%" PRIu64 " rows, where the last %zu backups had %" PRId64 " as their median (R6)", b->rows, n, median);
 
 		json_put_str(summary, "suspect", why);
-		outcome_warn(b->outcome, "this backup is suspect: %s; nothing older expires until it is explained", why);
+		ops_warn(b->outcome, "this backup is suspect: %s; nothing older expires until it is explained", why);
 		free(why);
 	}
 	return 0;
@@ -387,7 +387,7 @@ take_backup(struct backup *b, const struct backup_request *r, int64_t began_ms, 
 		if (repo_commit(run, summary, detail_new(b), id, e))
 			return -1;
 	}
-	outcome_phase(b->outcome, "commit", since, 0);
+	ops_phase(b->outcome, "commit", since, 0);
 	log_debug("backup %s committed; %s new", id, bytes_human(stored, stats.new_bytes));
 	if (r->hold && repo_hold(b->opened.repo, id, repo_holder_name(b->opened.repo), e))
 		return -1;
@@ -416,7 +416,7 @@ ops_backup(const struct ops *o, const struct backup_request *r, json_t **outcome
 	int64_t began = clock_mono_ms();
 	int rc;
 
-	b.outcome = outcome_new("backup");
+	b.outcome = ops_outcome("backup");
 	b.databases = json_array();
 	b.entries = json_array();
 	b.plan = json_array();
@@ -426,7 +426,7 @@ ops_backup(const struct ops *o, const struct backup_request *r, json_t **outcome
 		say_what_is_left(&b, e);
 	stop_set_deadline(0, "");
 	conn_close(b.lock);
-	open_close(&b.opened);
+	ops_close(&b.opened);
 	tools_free(&b.tools);
 	json_decref(b.cluster);
 	json_decref(b.databases);

@@ -165,13 +165,13 @@ named(const json_t *array, const char *name)
 }
 
 const json_t *
-facts_of(const json_t *detail, const char *database)
+bring_facts(const json_t *detail, const char *database)
 {
 	return named(json_object_get(json_object_get(detail, "facts"), "databases"), database);
 }
 
 const json_t *
-cluster_facts_of(const json_t *detail, const char *database)
+bring_cluster_facts(const json_t *detail, const char *database)
 {
 	return named(json_object_get(json_object_get(json_object_get(detail, "facts"), "cluster"), "databases"), database);
 }

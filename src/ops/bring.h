@@ -24,7 +24,7 @@ uint64_t bring_bytes(const json_t *detail, const char *database);
 int bring_globals(struct repo *r, const json_t *detail, struct buf *text, struct err *e) MUST_USE;
 
 /* Members of the manifest's facts: of one database, as facts_database and as facts_cluster have it; NULL when missing. */
-const json_t *facts_of(const json_t *detail, const char *database);
-const json_t *cluster_facts_of(const json_t *detail, const char *database);
+const json_t *bring_facts(const json_t *detail, const char *database);
+const json_t *bring_cluster_facts(const json_t *detail, const char *database);
 
 #endif

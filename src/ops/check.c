@@ -174,7 +174,7 @@ check_backups(struct check *c)
 	int64_t time = 0;
 	size_t i;
 
-	if (backups_judged(c->opened.repo, &backups, &e)) {
+	if (ops_backups(c->opened.repo, &backups, &e)) {
 		line_err(c, "repository", "backups", &e);
 		return;
 	}
@@ -210,7 +210,7 @@ check_repository(struct check *c)
 	err_clear(&e);
 	if (c->settings->key_file != NULL && stat(c->settings->key_file, &st) == 0 && (st.st_mode & S_IRWXG) != 0)
 		line(c, "keys", "key file", WARNING, "chmod 0600, unless Kubernetes sets it so.", "\"%s\" can be read by its group", c->settings->key_file);
-	if (open_repo(&c->opened, c->settings, 0, &e)) {
+	if (ops_open(&c->opened, c->settings, 0, &e)) {
 		line_err(c, "repository", "open", &e);
 		return;
 	}
@@ -426,7 +426,7 @@ ops_check(const struct ops *o, json_t **outcome, struct err *e)
 {
 	struct check c = { .settings = o->settings, .progress = o->progress };
 
-	c.outcome = *outcome = outcome_new("check");
+	c.outcome = *outcome = ops_outcome("check");
 	json_put(c.outcome, "lines", c.lines = json_array());
 	c.databases = json_array();
 	progress_phase(o->progress, "store and repository", 0);
@@ -440,9 +440,9 @@ ops_check(const struct ops *o, json_t **outcome, struct err *e)
 	}
 	json_decref(c.cluster);
 	json_decref(c.databases);
-	open_close(&c.opened);
+	ops_close(&c.opened);
 	if (c.warnings > 0)
-		outcome_warn(c.outcome, "%zu finding%s above to look at", c.warnings, c.warnings == 1 ? "" : "s");
+		ops_warn(c.outcome, "%zu finding%s above to look at", c.warnings, c.warnings == 1 ? "" : "s");
 	if (c.worst.kind == ERR_NONE)
 		return 0;
 	*e = c.worst;

@@ -12,7 +12,7 @@
 #define LOW_PRIORITY 10                 /* nice value of our workers: the backend's COPY goes first */
 
 int
-open_repo(struct opened *o, const struct settings *s, int flags, struct err *e)
+ops_open(struct opened *o, const struct settings *s, int flags, struct err *e)
 {
 	struct repo_options options = {
 		.cache_dir = (flags & OPEN_UNCACHED) != 0 ? NULL : s->cache_dir,
@@ -29,14 +29,14 @@ open_repo(struct opened *o, const struct settings *s, int flags, struct err *e)
 		return -1;
 	o->repo = repo_open(o->store, &options, e);
 	if (o->repo == NULL) {
-		open_close(o);
+		ops_close(o);
 		return -1;
 	}
 	return 0;
 }
 
 void
-open_close(struct opened *o)
+ops_close(struct opened *o)
 {
 	repo_free(o->repo);
 	store_free(o->store);
@@ -45,7 +45,7 @@ open_close(struct opened *o)
 }
 
 json_t *
-outcome_new(const char *command)
+ops_outcome(const char *command)
 {
 	json_t *outcome = json_object();
 
@@ -55,7 +55,7 @@ outcome_new(const char *command)
 }
 
 void
-outcome_warn(json_t *outcome, const char *format, ...)
+ops_warn(json_t *outcome, const char *format, ...)
 {
 	char text[2048];
 	va_list args;
@@ -67,7 +67,7 @@ outcome_warn(json_t *outcome, const char *format, ...)
 }
 
 void
-outcome_phase(json_t *outcome, const char *name, int64_t since_ms, uint64_t bytes)
+ops_phase(json_t *outcome, const char *name, int64_t since_ms, uint64_t bytes)
 {
 	json_t *phases = json_object_get(outcome, "phases"), *phase = json_object();
 
@@ -115,7 +115,7 @@ judge(struct repo *r, json_t *backups, struct err *e)
 }
 
 int
-backups_judged(struct repo *r, json_t **backups, struct err *e)
+ops_backups(struct repo *r, json_t **backups, struct err *e)
 {
 	json_t *held, *backup;
 	size_t i;
@@ -150,7 +150,7 @@ backup_find(struct repo *r, const char *name, json_t **summary, json_t **detail,
 	*summary = *detail = NULL;
 	if (repo_resolve(r, name, id, e) || repo_load(r, id, &plain, detail, e))
 		return -1;
-	if (backups_judged(r, &backups, e)) {
+	if (ops_backups(r, &backups, e)) {
 		json_decref(plain);
 		json_decref(*detail);
 		*detail = NULL;
@@ -193,7 +193,7 @@ backup_group(const json_t *summary)
 }
 
 void
-entries_add(json_t *entries, const char *database, const struct archive_digest *d, uint64_t *rows)
+ops_add_entries(json_t *entries, const char *database, const struct archive_digest *d, uint64_t *rows)
 {
 	for (size_t i = 0; i < d->n_entries; i++) {
 		const struct archive_entry *x = &d->entries[i];

@@ -16,17 +16,17 @@ struct opened {
 
 enum { OPEN_UNCACHED = 1 };             /* judge the store's bytes, not the cache's copies */
 
-int open_repo(struct opened *o, const struct settings *s, int flags, struct err *e) MUST_USE;
-void open_close(struct opened *o);
+int ops_open(struct opened *o, const struct settings *s, int flags, struct err *e) MUST_USE;
+void ops_close(struct opened *o);
 
 /* An outcome with its command and no warnings yet. */
-json_t *outcome_new(const char *command);
-void outcome_warn(json_t *outcome, const char *format, ...) PRINTF_LIKE(2, 3);
-void outcome_phase(json_t *outcome, const char *name, int64_t since_ms, uint64_t bytes);        /* bytes 0: without */
+json_t *ops_outcome(const char *command);
+void ops_warn(json_t *outcome, const char *format, ...) PRINTF_LIKE(2, 3);
+void ops_phase(json_t *outcome, const char *name, int64_t since_ms, uint64_t bytes);        /* bytes 0: without */
 
 /* Summaries of all backups, newest first, each with `hold`, `proven` and `last_verdict` as the repository's holds and reports
  * have them. */
-int backups_judged(struct repo *r, json_t **backups, struct err *e) MUST_USE;
+int ops_backups(struct repo *r, json_t **backups, struct err *e) MUST_USE;
 
 /* One backup, by what the operator called it: its judged summary and detail. */
 int backup_find(struct repo *r, const char *name, json_t **summary, json_t **detail, struct err *e) MUST_USE;
@@ -43,6 +43,6 @@ struct sink *parallel_guard(struct parallel *p, struct sink *next);
 
 /* The archive digests as `entries` of a manifest, behind what is there. */
 struct archive_digest;
-void entries_add(json_t *entries, const char *database, const struct archive_digest *d, uint64_t *rows);
+void ops_add_entries(json_t *entries, const char *database, const struct archive_digest *d, uint64_t *rows);
 
 #endif

@@ -57,10 +57,10 @@ spent(struct drill *d, int phase, int64_t since)
 static const char *
 superuser_of(const json_t *detail)
 {
-	const json_t *facts = cluster_facts_of(detail, "template1");
+	const json_t *facts = bring_cluster_facts(detail, "template1");
 
 	if (facts == NULL)
-		facts = cluster_facts_of(detail, "postgres");
+		facts = bring_cluster_facts(detail, "postgres");
 	return json_opt_str(facts, "owner", NULL);
 }
 
@@ -321,7 +321,7 @@ drill_database(struct drill *d, const char *name, struct err *e)
 	} steps[] = {
 		{ RESTORE, restore_it }, { DUMP_AGAIN, dump_again }, { COMPARE, compare_it }, { CHECKS, check_it }, { AMCHECK, amcheck_it },
 	};
-	struct drilled x = { .drill = d, .name = name, .facts = facts_of(d->detail, name), .cluster_facts = cluster_facts_of(d->detail, name) };
+	struct drilled x = { .drill = d, .name = name, .facts = bring_facts(d->detail, name), .cluster_facts = bring_cluster_facts(d->detail, name) };
 	int rc = 0;
 
 	if (x.facts == NULL || x.cluster_facts == NULL)
@@ -434,7 +434,7 @@ judge(struct drill *d, int rc, const struct err *e)
 	size_t i;
 
 	json_array_foreach(d->notes, i, note)
-		outcome_warn(d->outcome, "%s", json_string_value(note));
+		ops_warn(d->outcome, "%s", json_string_value(note));
 	if (rc != 0) {
 		json_put_str(d->outcome, "reason", e->msg);
 		return d->unverifiable != NULL && e->kind == ERR_NOT_FOUND ? "not verifiable here" : "failed";
@@ -467,7 +467,7 @@ run(struct drill *d, struct err *e)
 static int
 prepare(struct drill *d, const char *backup, struct err *e)
 {
-	if (open_repo(&d->opened, d->settings, 0, e))
+	if (ops_open(&d->opened, d->settings, 0, e))
 		return -1;
 	if (!repo_can_read(d->opened.repo)) {
 		err_set(e, ERR_KEY, "the key of \"%s\" is an agent's: it can back up and cannot read", repo_holder_name(d->opened.repo));
@@ -516,7 +516,7 @@ ops_drill(const struct ops *o, const char *backup, json_t **outcome, struct err 
 	char text[CLOCK_TEXT];
 	int rc;
 
-	d.outcome = *outcome = outcome_new("drill");
+	d.outcome = *outcome = ops_outcome("drill");
 	json_put(d.outcome, "databases", d.databases = json_array());
 	json_put(d.outcome, "differences", d.differences = json_array());
 	json_put(d.outcome, "checks", d.checks = json_array());
@@ -540,6 +540,6 @@ ops_drill(const struct ops *o, const char *backup, json_t **outcome, struct err 
 	json_decref(d.summary);
 	json_decref(d.detail);
 	json_decref(d.notes);
-	open_close(&d.opened);
+	ops_close(&d.opened);
 	return rc;
 }

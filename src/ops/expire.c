@@ -101,13 +101,13 @@ ops_expire(const struct ops *o, bool plan_only, json_t **outcome, struct err *e)
 	size_t count = 0, frozen = 0;
 	int rc = -1;
 
-	*outcome = outcome_new("expire");
+	*outcome = ops_outcome("expire");
 	json_put(*outcome, "plan", plan);
 	json_put(*outcome, "frozen", json_null());
 	json_put_int(*outcome, "deleted_backups", 0);
-	if (open_repo(&opened, o->settings, 0, e))
+	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
-	if (backups_judged(opened.repo, &backups, e))
+	if (ops_backups(opened.repo, &backups, e))
 		goto out;
 	count = json_array_size(backups);
 	items = mem_zero(count, sizeof(*items));
@@ -119,7 +119,7 @@ ops_expire(const struct ops *o, bool plan_only, json_t **outcome, struct err *e)
 	}
 	if (frozen > 0) {
 		json_put_str(*outcome, "frozen", "the newest backup of a database is suspect (R6): nothing of it is deleted");
-		outcome_warn(*outcome, "the newest backup of a database is suspect: nothing of it is deleted until a good one follows");
+		ops_warn(*outcome, "the newest backup of a database is suspect: nothing of it is deleted until a good one follows");
 	}
 	rc = plan_only ? 0 : carry_out(opened.repo, items, count, o->settings->keep.grace_ms, *outcome, e);
 out:
@@ -127,6 +127,6 @@ out:
 		free((void *)(uintptr_t)items[i].group);
 	free(items);
 	json_decref(backups);
-	open_close(&opened);
+	ops_close(&opened);
 	return rc;
 }

@@ -40,10 +40,10 @@ put_holders(struct repo *r, json_t *outcome, struct err *e)
 	}
 	free(holders);
 	if (foreign > 0)
-		outcome_warn(outcome, "%zu object%s under keys/ %s not written by a holder, or damaged: run `holdfast verify`", foreign,
+		ops_warn(outcome, "%zu object%s under keys/ %s not written by a holder, or damaged: run `holdfast verify`", foreign,
 		    foreign == 1 ? "" : "s", foreign == 1 ? "was" : "were");
 	if (readers < 2)
-		outcome_warn(outcome, "only one holder can read the backups: if its key is lost, they are (R50)");
+		ops_warn(outcome, "only one holder can read the backups: if its key is lost, they are (R50)");
 	return 0;
 }
 
@@ -131,7 +131,7 @@ ops_init(const struct ops *o, const struct init_request *r, json_t **outcome, st
 	struct store *store;
 	int rc;
 
-	*outcome = outcome_new("init");
+	*outcome = ops_outcome("init");
 	if (check_request(r, key_out, e))
 		return -1;
 	store = store_open(&o->settings->store, true, e);
@@ -145,10 +145,10 @@ ops_init(const struct ops *o, const struct init_request *r, json_t **outcome, st
 	/* Opened the way every later command will: what was just made is proven to open. */
 	opened_as.key_file = key_out;
 	opened_as.passphrase_file = NULL;
-	rc = open_repo(&opened, &opened_as, 0, e);
+	rc = ops_open(&opened, &opened_as, 0, e);
 	if (rc == 0)
 		rc = put_holders(opened.repo, *outcome, e);
-	open_close(&opened);
+	ops_close(&opened);
 	return rc;
 }
 
@@ -222,14 +222,14 @@ ops_keys(const struct ops *o, const struct keys_request *r, json_t **outcome, st
 	struct opened opened;
 	int rc;
 
-	*outcome = outcome_new("keys");
+	*outcome = ops_outcome("keys");
 	if (r->what == KEYS_IDENTITY)
 		return make_identity(r, *outcome, e);
-	if (open_repo(&opened, o->settings, 0, e))
+	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
 	rc = act(opened.repo, r, *outcome, e);
 	if (rc == 0)
 		rc = put_holders(opened.repo, *outcome, e);
-	open_close(&opened);
+	ops_close(&opened);
 	return rc;
 }

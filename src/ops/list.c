@@ -25,12 +25,12 @@ ops_list(const struct ops *o, const char *database, json_t **outcome, struct err
 	size_t i;
 	int rc;
 
-	*outcome = outcome_new("list");
+	*outcome = ops_outcome("list");
 	json_put(*outcome, "backups", shown);
 	json_put(*outcome, "repository", repository);
-	if (open_repo(&opened, o->settings, 0, e))
+	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
-	rc = backups_judged(opened.repo, &all, e) || repo_totals(opened.repo, &totals, e) ? -1 : 0;
+	rc = ops_backups(opened.repo, &all, e) || repo_totals(opened.repo, &totals, e) ? -1 : 0;
 	if (rc == 0) {
 		json_array_foreach(all, i, backup)
 			if (database == NULL || holds_database(backup, database))
@@ -42,7 +42,7 @@ ops_list(const struct ops *o, const char *database, json_t **outcome, struct err
 		json_put_int(repository, "chunks", (int64_t)totals.chunks);
 	}
 	json_decref(all);
-	open_close(&opened);
+	ops_close(&opened);
 	return rc;
 }
 
@@ -107,8 +107,8 @@ ops_show(const struct ops *o, const char *backup, const char *compare_with, json
 	json_t *summary = NULL, *detail = NULL, *other_summary = NULL, *other_detail = NULL;
 	int rc;
 
-	*outcome = outcome_new("show");
-	if (open_repo(&opened, o->settings, 0, e))
+	*outcome = ops_outcome("show");
+	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
 	rc = backup_find(opened.repo, backup, &summary, &detail, e);
 	if (rc == 0 && compare_with != NULL)
@@ -127,7 +127,7 @@ ops_show(const struct ops *o, const char *backup, const char *compare_with, json
 	json_decref(detail);
 	json_decref(other_summary);
 	json_decref(other_detail);
-	open_close(&opened);
+	ops_close(&opened);
 	return rc;
 }
 
@@ -139,8 +139,8 @@ ops_hold(const struct ops *o, const char *backup, bool hold, json_t **outcome, s
 	const char *id;
 	int rc;
 
-	*outcome = outcome_new("hold");
-	if (open_repo(&opened, o->settings, 0, e))
+	*outcome = ops_outcome("hold");
+	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
 	rc = backup_find(opened.repo, backup, &summary, &detail, e);
 	if (rc == 0) {
@@ -152,7 +152,7 @@ ops_hold(const struct ops *o, const char *backup, bool hold, json_t **outcome, s
 	}
 	json_decref(summary);
 	json_decref(detail);
-	open_close(&opened);
+	ops_close(&opened);
 	return rc;
 }
 
@@ -164,7 +164,7 @@ ops_cat(const struct ops *o, const char *backup, const char *stream_name, struct
 	size_t i;
 	int rc;
 
-	if (open_repo(&opened, o->settings, 0, e))
+	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
 	rc = backup_find(opened.repo, backup, &summary, &detail, e);
 	json_array_foreach(json_object_get(detail, "streams"), i, stream)
@@ -178,6 +178,6 @@ ops_cat(const struct ops *o, const char *backup, const char *stream_name, struct
 		rc = repo_read(opened.repo, found, out, e);
 	json_decref(summary);
 	json_decref(detail);
-	open_close(&opened);
+	ops_close(&opened);
 	return rc;
 }

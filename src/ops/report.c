@@ -49,7 +49,7 @@ gather(struct repo *r, const char *wanted, json_t *outcome, struct err *e)
 
 	json_put(outcome, "history", history);
 	json_put_str(outcome, "time", clock_format_s(now, clock_wall_us()));
-	if (backups_judged(r, &backups, e))
+	if (ops_backups(r, &backups, e))
 		return -1;
 	put_backups(outcome, backups);
 	json_decref(backups);
@@ -79,12 +79,12 @@ ops_report(const struct ops *o, const char *backup, json_t **outcome, struct err
 	char id[33];
 	int rc;
 
-	*outcome = outcome_new("report");
-	if (open_repo(&opened, o->settings, 0, e))
+	*outcome = ops_outcome("report");
+	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
 	rc = backup != NULL ? repo_resolve(opened.repo, backup, id, e) : 0;
 	if (rc == 0)
 		rc = gather(opened.repo, backup != NULL ? id : NULL, *outcome, e);
-	open_close(&opened);
+	ops_close(&opened);
 	return rc;
 }

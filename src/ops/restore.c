@@ -125,14 +125,14 @@ restore_the_globals(struct restoring *s, struct err *e)
 		rc = globals_restore(&s->request->target, text.data, text.bytes, false, s->notes, e);
 	mem_wipe(text.data, text.bytes);
 	buf_free(&text);
-	outcome_phase(s->outcome, "globals", since, 0);
+	ops_phase(s->outcome, "globals", since, 0);
 	return rc;
 }
 
 static int
 prepare_database(struct restoring *s, struct err *e)
 {
-	const json_t *facts = cluster_facts_of(s->detail, s->database);
+	const json_t *facts = bring_cluster_facts(s->detail, s->database);
 
 	if (s->request->existing)
 		return restore_check_empty(&s->request->target, s->into, e);
@@ -174,9 +174,9 @@ fill_database(struct restoring *s, struct err *e)
 	progress_phase(s->ops->progress, "restore", bring_bytes(s->detail, s->database));
 	rc = bring_streams(&b, restore, e);
 	if (rc == 0)
-		rc = restore_end(restore, cluster_facts_of(s->detail, s->database), s->notes, e);
+		rc = restore_end(restore, bring_cluster_facts(s->detail, s->database), s->notes, e);
 	restore_free(restore);
-	outcome_phase(s->outcome, "restore", since, progress_bytes(s->ops->progress));
+	ops_phase(s->outcome, "restore", since, progress_bytes(s->ops->progress));
 	json_put_int(s->outcome, "bytes", (int64_t)progress_bytes(s->ops->progress));
 	return rc;
 }
@@ -206,7 +206,7 @@ prepare(struct restoring *s, struct err *e)
 		err_set(e, ERR_USAGE, "--existing goes with --into NAME");
 		return -1;
 	}
-	if (open_repo(&s->opened, s->ops->settings, 0, e))
+	if (ops_open(&s->opened, s->ops->settings, 0, e))
 		return -1;
 	if (!repo_can_read(s->opened.repo)) {
 		err_set(e, ERR_KEY, "the key of \"%s\" is an agent's: it can back up and cannot read", repo_holder_name(s->opened.repo));
@@ -242,7 +242,7 @@ describe(struct restoring *s, int64_t began)
 	size_t i;
 
 	json_array_foreach(s->notes, i, note)
-		outcome_warn(s->outcome, "%s", json_string_value(note));
+		ops_warn(s->outcome, "%s", json_string_value(note));
 	json_array_foreach(json_object_get(s->detail, "entries"), i, entry)
 		if (s->database != NULL && strcmp(json_opt_str(entry, "database", ""), s->database) == 0)
 			rows += json_opt_int(entry, "rows", 0);
@@ -262,7 +262,7 @@ ops_restore(const struct ops *o, const struct restore_request *r, json_t **outco
 	int64_t began = clock_mono_ms();
 	int rc;
 
-	s.outcome = outcome_new("restore");
+	s.outcome = ops_outcome("restore");
 	s.notes = json_array();
 	rc = prepare(&s, e) || carry_out(&s, e) ? -1 : 0;
 	describe(&s, began);
@@ -271,7 +271,7 @@ ops_restore(const struct ops *o, const struct restore_request *r, json_t **outco
 	json_decref(s.summary);
 	json_decref(s.detail);
 	json_decref(s.notes);
-	open_close(&s.opened);
+	ops_close(&s.opened);
 	*outcome = s.outcome;
 	return rc == 0 ? 0 : err_wrap(e, "restore");
 }

@@ -10,8 +10,8 @@ ops_verify(const struct ops *o, const struct verify_request *r, json_t **outcome
 	size_t count;
 	int rc = 0;
 
-	*outcome = outcome_new("verify");
-	if (open_repo(&opened, o->settings, OPEN_UNCACHED, e)) {
+	*outcome = ops_outcome("verify");
+	if (ops_open(&opened, o->settings, OPEN_UNCACHED, e)) {
 		json_decref(problems);
 		return -1;
 	}
@@ -25,7 +25,7 @@ ops_verify(const struct ops *o, const struct verify_request *r, json_t **outcome
 	if (rc == 0) {
 		json_array_extend(json_object_get(*outcome, "problems"), problems);
 		if (r->data && !repo_can_read(opened.repo))
-			outcome_warn(*outcome, "the key of \"%s\" is an agent's: packs were compared with their digests, but not opened",
+			ops_warn(*outcome, "the key of \"%s\" is an agent's: packs were compared with their digests, but not opened",
 			    repo_holder_name(opened.repo));
 		count = json_array_size(json_object_get(*outcome, "problems"));
 		if (count > 0) {
@@ -34,6 +34,6 @@ ops_verify(const struct ops *o, const struct verify_request *r, json_t **outcome
 		}
 	}
 	json_decref(problems);
-	open_close(&opened);
+	ops_close(&opened);
 	return rc;
 }
