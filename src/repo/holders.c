@@ -18,7 +18,7 @@
 #define VAULTS_MAX 4096
 
 void
-secrets_new(struct secrets *s)
+holder_secrets_new(struct secrets *s)
 {
 	rand_bytes(s->catalog, sizeof(s->catalog));
 	rand_bytes(s->chunk_id, sizeof(s->chunk_id));
@@ -31,7 +31,7 @@ secrets_new(struct secrets *s)
 }
 
 void
-secrets_wipe(struct secrets *s)
+holder_secrets_wipe(struct secrets *s)
 {
 	mem_free_secret(s->vaults, s->vault_count * sizeof(*s->vaults));
 	mem_wipe(s, sizeof(*s));
@@ -40,7 +40,7 @@ secrets_wipe(struct secrets *s)
 }
 
 const struct vault *
-secrets_vault(const struct secrets *s, uint32_t epoch)
+holder_vault(const struct secrets *s, uint32_t epoch)
 {
 	for (size_t i = 0; i < s->vault_count; i++)
 		if (s->vaults[i].epoch == epoch)
@@ -121,7 +121,7 @@ payload_read(const void *text, size_t bytes, struct secrets *s, struct err *e)
 out:
 	json_decref(payload);
 	if (rc != 0)
-		secrets_wipe(s);
+		holder_secrets_wipe(s);
 	return rc;
 }
 
@@ -297,7 +297,7 @@ collect(void *ctx, const struct store_object *o, struct err *e)
 		goto out;
 	}
 	object = json_parse(text.data, text.bytes, "key object", &shape);
-	if (object != NULL && json_is_canonical(object, &text) && json_opt_int(object, "holdfast_holder", 0) == 1 &&
+	if (object != NULL && repo_json_is_canonical(object, &text) && json_opt_int(object, "holdfast_holder", 0) == 1 &&
 	    strcmp(json_opt_str(object, "id", ""), o->name + strlen("keys/")) == 0) {
 		json_add(k->all, object);
 		object = NULL;
@@ -383,7 +383,7 @@ unwrap(const json_t *object, const uint8_t uuid[16], const struct identity *self
 	    payload_read(wrapped.data, wrapped.bytes - AEAD_TAG_BYTES, secrets, e))
 		goto out;
 	if (!authentic(object, secrets)) {
-		secrets_wipe(secrets);
+		holder_secrets_wipe(secrets);
 		err_set(e, ERR_CORRUPT, "its header was changed by somebody without the catalog key");
 		goto out;
 	}
@@ -567,8 +567,8 @@ verify_epoch(struct repo *r, uint32_t epoch, size_t expected, struct err *e)
 		return err_set(e, ERR_CORRUPT, "only %zu of %zu holders could be read back with epoch %u", good, expected, epoch);
 	if (holder_open(r->store, r->uuid, r->self, NULL, &again, self_holder, e))
 		return err_wrap(e, "read back our own key");
-	good = secrets_vault(&again, epoch) != NULL;
-	secrets_wipe(&again);
+	good = holder_vault(&again, epoch) != NULL;
+	holder_secrets_wipe(&again);
 	return good ? 0 : err_set(e, ERR_CORRUPT, "our own key, read back, lacks epoch %u", epoch);
 }
 

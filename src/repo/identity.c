@@ -21,7 +21,7 @@ identity_from_seed(struct identity *i)
 }
 
 void
-pin_of(uint8_t pin[32], const uint8_t uuid[16], const struct secrets *s)
+identity_pin(uint8_t pin[32], const uint8_t uuid[16], const struct secrets *s)
 {
 	static const char text[] = "holdfast 1 pin";
 	uint8_t in[sizeof(text) - 1 + 16 + 32];
@@ -102,7 +102,7 @@ from_json(struct identity *i, const json_t *file, struct err *e)
 		return false;
 	if (strcmp(role, "agent") != 0 && strcmp(role, "recovery") != 0)
 		return false;
-	if (repository[0] != '\0' && uuid_parse(uuid, repository) != 0)
+	if (repository[0] != '\0' && repo_uuid_parse(uuid, repository) != 0)
 		return false;
 	if (pin != NULL && !hex_decode(i->pin, sizeof(i->pin), pin))
 		return false;

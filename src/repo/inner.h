@@ -53,12 +53,12 @@ struct repo {
 
 /* identity.c */
 void identity_from_seed(struct identity *i);    /* derives the keys from seed */
-void pin_of(uint8_t pin[32], const uint8_t uuid[16], const struct secrets *s);
+void identity_pin(uint8_t pin[32], const uint8_t uuid[16], const struct secrets *s);
 
 /* holders.c */
-void secrets_new(struct secrets *s);
-void secrets_wipe(struct secrets *s);
-const struct vault *secrets_vault(const struct secrets *s, uint32_t epoch);     /* NULL: no such epoch */
+void holder_secrets_new(struct secrets *s);
+void holder_secrets_wipe(struct secrets *s);
+const struct vault *holder_vault(const struct secrets *s, uint32_t epoch);     /* NULL: no such epoch */
 int holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT], const char *name,
     enum key_role role, const char *public_hex, json_t *scrypt, struct err *e) MUST_USE;
 int holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT],
@@ -68,9 +68,9 @@ int holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, 
     char holder_id[ID_TEXT], struct err *e) MUST_USE;
 
 /* repo.c */
-bool id_parse(uint8_t id[ID_BYTES], const char *hex);
-int uuid_parse(uint8_t uuid[16], const char *text);
+bool repo_id_parse(uint8_t id[ID_BYTES], const char *hex);
+int repo_uuid_parse(uint8_t uuid[16], const char *text);
 /* Whether `text` is what we would write for this value: no byte of it may be another without being noticed. */
-bool json_is_canonical(const json_t *value, const struct buf *text);
+bool repo_json_is_canonical(const json_t *value, const struct buf *text);
 
 #endif

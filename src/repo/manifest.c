@@ -210,7 +210,7 @@ repo_load(struct repo *r, const char id_text[33], json_t **summary, json_t **det
 	int rc = -1;
 
 	*summary = *detail = NULL;
-	if (!id_parse(id, id_text))
+	if (!repo_id_parse(id, id_text))
 		return no_such_backup(r, id_text, e);
 	if (catalog_get(r, CATALOG_MANIFEST, id, sections, 2, e)) {
 		if (e->kind == ERR_NOT_FOUND)

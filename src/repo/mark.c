@@ -54,7 +54,7 @@ mark_list(struct mark *m, struct pack_keys *keys, const char *backup, const char
 	size_t count;
 	int rc = 0;
 
-	if (list_fetch(m->repo, keys, id_hex, &entries, &count, e)) {
+	if (read_list(m->repo, keys, id_hex, &entries, &count, e)) {
 		if (e->kind != ERR_CORRUPT && e->kind != ERR_NOT_FOUND)
 			return -1;
 		return m->lost(m->ctx, backup, e->msg, e);

@@ -42,7 +42,7 @@ pack_id_of(const char *name, uint8_t id[ID_BYTES])
 }
 
 void
-chunk_id(uint8_t id[CHUNK_ID_BYTES], const struct repo *r, enum pack_kind kind, const void *plain, size_t bytes)
+pack_chunk_id(uint8_t id[CHUNK_ID_BYTES], const struct repo *r, enum pack_kind kind, const void *plain, size_t bytes)
 {
 	if (kind == PACK_DATA) {
 		hash_hmac(id, r->secrets.chunk_id, 32, plain, bytes);
@@ -287,7 +287,7 @@ pack_unwrap(const uint8_t head[PACK_HEAD_BYTES], const struct repo *r, struct er
 	if (bytes_get_u32(head + AT_KIND) == PACK_LISTS) {
 		lists_kek(kek, head, r->secrets.catalog);
 	} else {
-		vault = secrets_vault(&r->secrets, epoch);
+		vault = holder_vault(&r->secrets, epoch);
 		if (vault == NULL || !vault->readable) {
 			err_set(e, ERR_KEY, vault == NULL ? "it is sealed to vault epoch %u, which this key does not know" :
 			    "an agent's key cannot read it (vault epoch %u)", epoch);
@@ -329,7 +329,7 @@ pack_open_chunk(struct aead *aead, struct zst *z, const uint8_t head[PACK_HEAD_B
 	} else {
 		return err_set(e, ERR_CORRUPT, "chunk at %u is packed in an unknown way", offset);
 	}
-	chunk_id(seen, r, kind, plain, plain_bytes);
+	pack_chunk_id(seen, r, kind, plain, plain_bytes);
 	if (!bytes_equal_secret(seen, id, CHUNK_ID_BYTES))
 		return err_set(e, ERR_CORRUPT, "chunk at %u has other content than its id says", offset);
 	return 0;

@@ -75,7 +75,7 @@ int pack_open_chunk(struct aead *aead, struct zst *z, const uint8_t head[PACK_HE
     uint8_t *scratch, uint8_t *plain, size_t plain_bytes, const uint8_t id[CHUNK_ID_BYTES], const struct repo *r, struct err *e) MUST_USE;
 
 /* The id of a plain chunk. */
-void chunk_id(uint8_t id[CHUNK_ID_BYTES], const struct repo *r, enum pack_kind kind, const void *plain, size_t bytes);
+void pack_chunk_id(uint8_t id[CHUNK_ID_BYTES], const struct repo *r, enum pack_kind kind, const void *plain, size_t bytes);
 
 /* "packs/ab/abcd...": owned by the caller; and back. */
 char *pack_name(const uint8_t id[ID_BYTES]);

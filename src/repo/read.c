@@ -282,7 +282,7 @@ take_chunk(struct reader *rd, const struct list_entry *entry, struct err *e)
 /* ---- lists ---- */
 
 int
-list_parse(const uint8_t *data, size_t bytes, size_t chunk_max, struct list_entry **entries, size_t *count, struct err *e)
+read_list_parse(const uint8_t *data, size_t bytes, size_t chunk_max, struct list_entry **entries, size_t *count, struct err *e)
 {
 	struct cursor c = cursor_over(data, bytes);
 
@@ -302,7 +302,7 @@ list_parse(const uint8_t *data, size_t bytes, size_t chunk_max, struct list_entr
 }
 
 int
-list_fetch(struct repo *r, struct pack_keys *keys, const char *id_hex, struct list_entry **entries, size_t *count, struct err *e)
+read_list(struct repo *r, struct pack_keys *keys, const char *id_hex, struct list_entry **entries, size_t *count, struct err *e)
 {
 	struct range g = { .count = 1 };
 	struct range_chunk chunk;
@@ -324,7 +324,7 @@ list_fetch(struct repo *r, struct pack_keys *keys, const char *id_hex, struct li
 	g.pack = p.pack;
 	g.plain_bytes = p.plain;
 	if (range_read(r, keys, &g, e) == 0)
-		rc = list_parse(g.plain, g.plain_bytes, r->chunk_max, entries, count, e);
+		rc = read_list_parse(g.plain, g.plain_bytes, r->chunk_max, entries, count, e);
 	free(g.plain);
 	return rc;
 }
@@ -342,7 +342,7 @@ read_lists(struct reader *rd, const json_t *lists, struct err *e)
 		size_t count;
 		int rc = 0;
 
-		if (list_fetch(rd->repo, rd->keys, json_is_string(list) ? json_string_value(list) : "", &entries, &count, e))
+		if (read_list(rd->repo, rd->keys, json_is_string(list) ? json_string_value(list) : "", &entries, &count, e))
 			return -1;
 		for (size_t k = 0; k < count && rc == 0; k++)
 			rc = take_chunk(rd, &entries[k], e);

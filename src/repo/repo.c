@@ -22,13 +22,13 @@
 #define CHUNK_MAX (2u << 20)
 
 bool
-id_parse(uint8_t id[ID_BYTES], const char *hex)
+repo_id_parse(uint8_t id[ID_BYTES], const char *hex)
 {
 	return strlen(hex) == 2 * ID_BYTES && hex_decode(id, ID_BYTES, hex);
 }
 
 int
-uuid_parse(uint8_t uuid[16], const char *text)
+repo_uuid_parse(uint8_t uuid[16], const char *text)
 {
 	char hex[33];
 	size_t n = 0;
@@ -48,7 +48,7 @@ uuid_parse(uint8_t uuid[16], const char *text)
 }
 
 bool
-json_is_canonical(const json_t *value, const struct buf *text)
+repo_json_is_canonical(const json_t *value, const struct buf *text)
 {
 	char *own = json_text(value, JSON_COMPACT);
 	bool same = strlen(own) == text->bytes && memcmp(own, text->data, text->bytes) == 0;
@@ -114,7 +114,7 @@ let_in(struct store *s, const uint8_t uuid[16], const char *uuid_text, const str
 
 	rand_id(holder);
 	identity_public(i, public_hex);
-	pin_of(i->pin, uuid, secrets);
+	identity_pin(i->pin, uuid, secrets);
 	i->pinned = true;
 	memcpy(i->repository, uuid_text, sizeof(i->repository));
 	return holder_put(s, uuid, secrets, holder, i->name, i->role, public_hex, NULL, e);
@@ -132,8 +132,8 @@ repo_create(struct store *s, struct identity *first, struct identity *agent, con
 	if (must_be_empty(s, e))
 		return -1;
 	rand_uuid(uuid_text);
-	uuid_parse(uuid, uuid_text);
-	secrets_new(&secrets);
+	repo_uuid_parse(uuid, uuid_text);
+	holder_secrets_new(&secrets);
 	rand_id(holder);
 	format = json_object();
 	json_put_int(format, "holdfast", 1);
@@ -152,7 +152,7 @@ repo_create(struct store *s, struct identity *first, struct identity *agent, con
 out:
 	free(text);
 	json_decref(format);
-	secrets_wipe(&secrets);
+	holder_secrets_wipe(&secrets);
 	return rc;
 }
 
@@ -175,7 +175,7 @@ read_format(struct repo *r, struct err *e)
 	}
 	format = text.bytes <= FORMAT_MAX ? json_parse(text.data, text.bytes, "\"format\"", e) : NULL;
 	r->format = format;
-	if (format == NULL || !json_is_canonical(format, &text)) {
+	if (format == NULL || !repo_json_is_canonical(format, &text)) {
 		err_set(e, ERR_CORRUPT, "\"format\" in %s is not what a repository begins with", store_label(r->store));
 		goto out;
 	}
@@ -189,7 +189,7 @@ read_format(struct repo *r, struct err *e)
 	r->chunk_avg = (size_t)json_need_int(format, "chunk_avg", 4096, 4 << 20, e);
 	r->chunk_max = (size_t)json_need_int(format, "chunk_max", 4096, 4 << 20, e);
 	snprintf(r->uuid_text, sizeof(r->uuid_text), "%s", json_need_str(format, "repository", e));
-	if (e->kind != ERR_NONE || uuid_parse(r->uuid, r->uuid_text) != 0 || r->chunk_min >= r->chunk_avg || r->chunk_avg >= r->chunk_max ||
+	if (e->kind != ERR_NONE || repo_uuid_parse(r->uuid, r->uuid_text) != 0 || r->chunk_min >= r->chunk_avg || r->chunk_avg >= r->chunk_max ||
 	    (r->chunk_avg & (r->chunk_avg - 1)) != 0) {
 		err_set(e, ERR_CORRUPT, "\"format\" in %s holds impossible values", store_label(r->store));
 		goto out;
@@ -234,7 +234,7 @@ check_pin(const struct repo *r, struct err *e)
 	format_mac(mac, r->format, &r->secrets);
 	if (strcmp(mac, json_opt_str(r->format, "mac", "")) != 0)
 		return err_set(e, ERR_CORRUPT, "\"format\" in %s was changed by somebody without the catalog key", store_label(r->store));
-	pin_of(pin, r->uuid, &r->secrets);
+	identity_pin(pin, r->uuid, &r->secrets);
 	if (r->self->pinned && !bytes_equal_secret(pin, r->self->pin, sizeof(pin)))
 		rc = err_set(e, ERR_KEY, "the secrets of this repository are others than the key file is pinned to");
 	else if (!r->self->pinned)
@@ -310,7 +310,7 @@ repo_free(struct repo *r)
 		return;
 	index_free(r->index);
 	json_decref(r->format);
-	secrets_wipe(&r->secrets);
+	holder_secrets_wipe(&r->secrets);
 	identity_free(r->self);
 	free(r->cache);
 	mem_wipe(&r->cuts, sizeof(r->cuts));

@@ -78,7 +78,7 @@ recheck_packs(struct repo_run *run, struct err *e)
 			uint32_t number;
 			char *name;
 
-			if (rc != 0 || !json_is_string(pack) || !id_parse(id, json_string_value(pack)) || !index_find_pack(r->index, id, &number) ||
+			if (rc != 0 || !json_is_string(pack) || !repo_id_parse(id, json_string_value(pack)) || !index_find_pack(r->index, id, &number) ||
 			    number >= run->used_packs || (run->used[number / 8] & 1 << number % 8) == 0)
 				continue;
 			name = pack_name(id);

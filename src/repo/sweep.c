@@ -32,7 +32,7 @@ sweep_forget(struct repo *r, const char id_text[33], struct err *e)
 {
 	uint8_t id[ID_BYTES];
 
-	if (!id_parse(id, id_text))
+	if (!repo_id_parse(id, id_text))
 		return err_set(e, ERR_USAGE, "\"%s\" is not the id of a backup", id_text);
 	return catalog_remove(r, CATALOG_MANIFEST, id, e);
 }
@@ -289,7 +289,7 @@ judge_packs(struct sweep *s, const json_t *packs, json_t *gone)
 		uint8_t id[ID_BYTES];
 		uint32_t number;
 
-		if (!id_parse(id, hex))
+		if (!repo_id_parse(id, hex))
 			continue;
 		if (index_find_pack(s->repo->index, id, &number) && mark_has(&s->mark, number))
 			s->result->rescued_packs++;
@@ -311,7 +311,7 @@ delete_packs(struct sweep *s, json_t *gone, struct err *e)
 		int rc;
 
 		(void)unused;
-		if (!id_parse(id, hex))
+		if (!repo_id_parse(id, hex))
 			continue;
 		name = pack_name(id);
 		rc = store_stat(s->repo->store, name, &o, e);

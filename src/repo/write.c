@@ -196,7 +196,7 @@ deal_with(struct repo_run *run, struct lane *lane, const uint8_t *data, size_t b
 	size_t n;
 	int rc;
 
-	chunk_id(id, run->repo, lane->kind, data, bytes);
+	pack_chunk_id(id, run->repo, lane->kind, data, bytes);
 	*known = !index_claim(run->repo->index, id, &pack);
 	if (*known) {
 		pthread_mutex_lock(&run->lock);

@@ -45,7 +45,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		(void)!index_parse(&all, each, &sum, &e);
 		break;
 	case 1:
-		if (list_parse(all.data, all.bytes, 2u << 20, &list, &count, &e) == 0)
+		if (read_list_parse(all.data, all.bytes, 2u << 20, &list, &count, &e) == 0)
 			free(list);
 		break;
 	case 2:
