@@ -58,6 +58,7 @@ struct table *
 tables_phases(const struct facts *f, size_t limit)
 {
 	struct table *t = table_new("Phases of the drill");
+	bool measured = false;
 	int64_t all = 0;
 	size_t i;
 	const json_t *p, *phases = json_object_get(f->drill, "phases");
@@ -65,11 +66,14 @@ tables_phases(const struct facts *f, size_t limit)
 	table_column(t, "Phase", COLUMN_TEXT);
 	table_column(t, "Time", COLUMN_NUMBER);
 	table_column(t, "Share", COLUMN_NUMBER);
-	table_column(t, "Data", COLUMN_NUMBER);
-	table_column(t, "Part of", COLUMN_TEXT);
-	json_array_foreach(phases, i, p)
+	json_array_foreach(phases, i, p) {
+		measured = measured || facts_int(p, "bytes") >= 0;
 		if (facts_int(p, "ms") > 0 && __builtin_add_overflow(all, facts_int(p, "ms"), &all))
 			all = INT64_MAX;
+	}
+	if (measured)
+		table_column(t, "Data", COLUMN_NUMBER);
+	table_column(t, "Part of", COLUMN_TEXT);
 	json_array_foreach(phases, i, p) {
 		bool counts = facts_phase_counts(p);
 		int64_t bytes = facts_int(p, "bytes");
@@ -79,7 +83,8 @@ tables_phases(const struct facts *f, size_t limit)
 		member(t, p, "name");
 		table_cell(t, TONE_PLAIN, MS(facts_int(p, "ms")));
 		table_cell(t, TONE_PLAIN, PERCENT(facts_int(p, "ms"), all));
-		table_cell(t, TONE_PLAIN, bytes < 0 ? "" : BYTES(bytes));
+		if (measured)
+			table_cell(t, TONE_PLAIN, bytes < 0 ? "" : BYTES(bytes));
 		table_cell(t, counts ? TONE_PLAIN : TONE_MUTED, counts ? "the restore" : "the proof only");
 	}
 	return t;
