@@ -36,7 +36,7 @@ restore_wants(const struct restore *r, const char *schema, const char *table)
 static const char relations_sql[] =
     "SELECT n.nspname, c.relname, CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'"
     "       WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,"
-    "       COALESCE(tn.nspname, n.nspname), COALESCE(t.relname, c.relname)"
+    "       COALESCE(tn.nspname, n.nspname), COALESCE(t.relname, c.relname), c.relkind = 'p', c.oid"
     "  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     "  LEFT JOIN pg_catalog.pg_depend d ON c.relkind = 'S' AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid"
     "       AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i')"
@@ -53,6 +53,22 @@ wanted(const struct restore *r, const struct rows *rows, size_t i)
 	    restore_wants(r, conn_cell(rows, i, 3), conn_cell(rows, i, 4));
 }
 
+/* A partitioned table takes its partitions with it when it is dropped, wanted ones too: it stays for their sake. */
+static int
+partition_wanted(const struct restore *r, struct conn *c, const char *oid, bool *yes, struct err *e)
+{
+	const char *const params[] = { oid, NULL };
+	struct rows *rows = conn_query(c,
+	    "SELECT n.nspname, c.relname FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid::pg_catalog.regclass) t"
+	    "  JOIN pg_catalog.pg_class c ON c.oid = t.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace", params, e);
+
+	*yes = false;
+	for (size_t i = 0; rows != NULL && i < conn_rows(rows) && !*yes; i++)
+		*yes = restore_wants(r, conn_cell(rows, i, 0), conn_cell(rows, i, 1));
+	conn_rows_free(rows);
+	return rows == NULL ? -1 : 0;
+}
+
 /* Drops each relation that is not wanted and that nothing needs; the number dropped. */
 static int
 drop_unwanted(struct restore *r, struct conn *c, struct err *e)
@@ -64,8 +80,11 @@ drop_unwanted(struct restore *r, struct conn *c, struct err *e)
 		char *name = quote_name(conn_cell(rows, i, 0), conn_cell(rows, i, 1));
 		char *sql = mem_printf("DROP %s IF EXISTS %s RESTRICT", conn_cell(rows, i, 2), name);
 		struct err own = ERR_INIT;
+		bool keep = wanted(r, rows, i);
 
-		if (!wanted(r, rows, i)) {
+		if (!keep && conn_cell_bool(rows, i, 5) && partition_wanted(r, c, conn_cell(rows, i, 6), &keep, e) != 0) {
+			dropped = -1;
+		} else if (!keep) {
 			if (conn_exec(c, sql, &own) == 0) {
 				dropped++;
 			} else if (own.kind == ERR_DATABASE || own.kind == ERR_STOPPED) {
@@ -104,8 +123,8 @@ restore_prune(struct restore *r, struct err *e)
 		return -1;
 	conn_rows_free(rows);
 	if (!any) {
-		err_set(e, ERR_NOT_FOUND, "no table of the backup matches what was asked for");
-		return err_hint(e, "write a table as schema.table, as `holdfast show` lists it");
+		err_set(e, ERR_NOT_FOUND, "no table of the backup matches \"%s\"", r->o.tables != NULL ? r->o.tables[0] : r->o.schemas[0]);
+		return err_hint(e, "Write a table as schema.table, as `holdfast show` lists it.");
 	}
 	return 0;
 }
