@@ -401,7 +401,7 @@ is_no_verdict(enum err_kind kind)
 	return kind == ERR_STORE || kind == ERR_STOPPED || kind == ERR_KEY || kind == ERR_USAGE || kind == ERR_REFUSED;
 }
 
-/* "3 entries differ, 1 check failed": the reason behind a colon of those that tell what it is the reason for. */
+/* "3 entries differ (first: public.traces), 1 check failed (row count)": the reason behind a colon of those that tell what it is the reason for. */
 static char *
 what_differs(const struct drill *d)
 {
@@ -411,6 +411,7 @@ what_differs(const struct drill *d)
 		{ "problem was found by amcheck", "problems were found by amcheck" },
 	};
 	size_t counts[5] = { json_array_size(d->differences), 0, 0, 0, json_array_size(json_object_get(d->amcheck, "problems")) }, i, k;
+	const char *first[5] = { json_opt_str(json_array_get(d->differences, 0), "entry", NULL), NULL, NULL, NULL, NULL };
 	struct buf text = BUF_INIT;
 	json_t *x, *o;
 
@@ -420,10 +421,15 @@ what_differs(const struct drill *d)
 			counts[2] += !json_equal(json_object_get(o, "source"), json_object_get(o, "restored"));
 	}
 	json_array_foreach(d->checks, i, x)
-		counts[3] += !json_is_true(json_object_get(x, "ok"));
-	for (i = 0; i < 5; i++)
-		if (counts[i] > 0)
-			buf_addf(&text, "%s%zu %s", text.bytes > 0 ? ", " : "", counts[i], words[i][counts[i] != 1]);
+		if (!json_is_true(json_object_get(x, "ok")) && counts[3]++ == 0)
+			first[3] = json_opt_str(x, "name", NULL);
+	for (i = 0; i < 5; i++) {
+		if (counts[i] == 0)
+			continue;
+		buf_addf(&text, "%s%zu %s", text.bytes > 0 ? ", " : "", counts[i], words[i][counts[i] != 1]);
+		if (first[i] != NULL)
+			buf_addf(&text, " (%s%s)", counts[i] > 1 ? "first: " : "", first[i]);
+	}
 	return buf_take(&text);
 }
 
