@@ -43,6 +43,7 @@ struct archive_digest {
 	size_t n_items;
 	size_t room_entries, room_items;
 	bool row_sets;                  /* set before reading: also keep row_set; costs about as much as the SHA-256 */
+	bool counts_only;               /* set before reading: count rows and bytes of tables, and hash neither */
 };
 
 #define ARCHIVE_DIGEST_INIT { .format_minor = 0 }
@@ -72,5 +73,18 @@ void archive_columns_free(struct archive_columns *c);
  * nothing came after (R4).  `expect` (borrowed) may be NULL.  Takes `next`.
  */
 struct sink *archive_reader_new(struct archive_digest *out, const struct archive_columns *expect, struct sink *next);
+
+/*
+ * For whoever wants the rows themselves.  By `begin` the table of contents is in `out`, and `entry` (for the call alone) has name and
+ * columns; then `rows` gets the table's COPY text, without its end mark, in pieces that end anywhere.  What a tap has been given may turn
+ * out to be part of an archive that is not whole: only finish tells.  Set before the first byte; copied.
+ */
+struct archive_tap {
+	int (*begin)(void *ctx, const struct archive_entry *entry, struct err *e);
+	int (*rows)(void *ctx, const void *data, size_t bytes, struct err *e);
+	void *ctx;
+};
+
+void archive_reader_tap(struct sink *reader, const struct archive_tap *tap);
 
 #endif

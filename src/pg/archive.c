@@ -59,6 +59,7 @@ struct reader {
 	size_t n_pending, room_pending, n_seen;
 	struct pending *block;          /* the one whose data comes now */
 	struct archive_rows *rows;
+	struct archive_tap tap;         /* without functions: nobody wants the rows */
 	uint64_t chunk_left;
 };
 
@@ -384,6 +385,20 @@ on_block_type(struct reader *r, struct err *e)
 }
 
 static int
+begin_table(struct reader *r, struct err *e)
+{
+	struct archive_entry *entry = &r->out->entries[r->block->entry];
+	const struct archive_rows_plan plan = {
+		.is_copy = true, .order = r->block->order, .n_columns = entry->n_columns, .as_set = r->out->row_sets,
+		.counts_only = r->out->counts_only, .tap = r->tap.rows != NULL ? &r->tap : NULL,
+	};
+
+	archive_rows_begin(r->rows, &plan);
+	r->step = STEP_CHUNK;
+	return plan.tap != NULL ? plan.tap->begin(plan.tap->ctx, entry, e) : 0;
+}
+
+static int
 on_block(struct reader *r, struct err *e)
 {
 	struct pending key = { .id = (int32_t)r->id };
@@ -399,10 +414,7 @@ on_block(struct reader *r, struct err *e)
 		r->step = STEP_OID;
 		return 0;
 	}
-	archive_rows_begin(r->rows, true, r->block->order, r->out->entries[r->block->entry].n_columns,
-	    r->out->row_sets);
-	r->step = STEP_CHUNK;
-	return 0;
+	return begin_table(r, e);
 }
 
 static int
@@ -416,11 +428,20 @@ end_block(struct reader *r)
 static int
 on_oid(struct reader *r, struct err *e)
 {
+	static const struct archive_rows_plan plan = { .is_copy = false };
+
 	(void)e;
 	if (r->oid == 0)
 		return end_block(r);
-	archive_rows_begin(r->rows, false, NULL, 0, false);
+	archive_rows_begin(r->rows, &plan);
 	return 0;
+}
+
+/* What the tap says is about something else than the archive. */
+static int
+bad_rows(const struct archive_entry *entry, struct err *e)
+{
+	return e->kind == ERR_CORRUPT ? err_wrap(e, "archive of pg_dump: data of %s", entry->name) : -1;
 }
 
 static int
@@ -431,7 +452,7 @@ end_of_chunks(struct reader *r, struct err *e)
 	if (!r->block->is_blobs) {
 		entry = &r->out->entries[r->block->entry];
 		if (archive_rows_end(r->rows, entry, e))
-			return err_wrap(e, "archive of pg_dump: data of %s", entry->name);
+			return bad_rows(entry, e);
 		return end_block(r);
 	}
 	entry = archive_digest_entry(r->out, ARCHIVE_BLOB);
@@ -564,7 +585,7 @@ reader_parse(struct reader *r, const uint8_t *at, size_t left, struct err *e)
 			size_t n = r->chunk_left < left ? (size_t)r->chunk_left : left;
 
 			if (archive_rows_add(r->rows, at, n, e))
-				return err_wrap(e, "archive of pg_dump: data of %s", r->out->entries[r->block->entry].name);
+				return bad_rows(&r->out->entries[r->block->entry], e);
 			at += n;
 			left -= n;
 			r->chunk_left -= n;
@@ -638,4 +659,10 @@ archive_reader_new(struct archive_digest *out, const struct archive_columns *exp
 	r->expect = expect;
 	r->rows = archive_rows_new();
 	return &r->sink;
+}
+
+void
+archive_reader_tap(struct sink *reader, const struct archive_tap *tap)
+{
+	((struct reader *)reader)->tap = *tap;
 }

@@ -27,9 +27,16 @@ struct archive_rows;
 struct archive_rows *archive_rows_new(void);
 void archive_rows_free(struct archive_rows *r);
 
-/* `order`: field i of a hashed line is field order[i] of the archive's (borrowed until the end); NULL: as it is. `as_set`: also hash the
- * rows as a set. */
-void archive_rows_begin(struct archive_rows *r, bool is_copy, const size_t *order, size_t n_columns, bool as_set);
+struct archive_rows_plan {              /* what it points to is borrowed until the end */
+	bool is_copy;
+	const size_t *order;            /* field i of a hashed line is field order[i] of the archive's; NULL: as it is */
+	size_t n_columns;
+	bool as_set;                    /* also hash the rows as a set */
+	bool counts_only;               /* hash nothing; no `order` then */
+	const struct archive_tap *tap;  /* gets the rows as the archive has them; NULL: nobody does */
+};
+
+void archive_rows_begin(struct archive_rows *r, const struct archive_rows_plan *plan);
 int archive_rows_add(struct archive_rows *r, const void *data, size_t bytes, struct err *e);
 
 /* Fills rows, bytes and digest.  ERR_CORRUPT when COPY's end mark is missing. */

@@ -13,10 +13,8 @@ static const char copy_end[] = "\\.\n\n\n";
 struct archive_rows {
 	struct hash *hash;
 	uint64_t rows, bytes;
-	bool is_copy, as_set;
+	struct archive_rows_plan plan;
 	struct multiset set;
-	const size_t *order;
-	size_t n_columns;
 	struct buf line;                /* of a table in another order: the line that is not yet whole */
 	size_t *field_at;               /* starts of its fields, and one behind the last */
 	size_t held;
@@ -44,21 +42,18 @@ archive_rows_free(struct archive_rows *r)
 }
 
 void
-archive_rows_begin(struct archive_rows *r, bool is_copy, const size_t *order, size_t n_columns, bool as_set)
+archive_rows_begin(struct archive_rows *r, const struct archive_rows_plan *plan)
 {
 	uint8_t none[SHA256_BYTES];
 
 	hash_final(r->hash, none);      /* whatever an entry that failed left behind */
 	r->rows = r->bytes = 0;
 	r->held = 0;
-	r->is_copy = is_copy;
-	r->order = order;
-	r->n_columns = n_columns;
-	r->as_set = as_set;
+	r->plan = *plan;
 	multiset_begin(&r->set);
 	buf_clear(&r->line);
-	if (order != NULL)
-		r->field_at = mem_grow(r->field_at, n_columns + 1, sizeof(*r->field_at));
+	if (plan->order != NULL)
+		r->field_at = mem_grow(r->field_at, plan->n_columns + 1, sizeof(*r->field_at));
 }
 
 static uint64_t
@@ -78,7 +73,7 @@ static void
 hash_both(struct archive_rows *r, const void *data, size_t bytes)
 {
 	hash_update(r->hash, data, bytes);
-	if (r->as_set)
+	if (r->plan.as_set)
 		multiset_part(&r->set, data, bytes);
 }
 
@@ -106,26 +101,26 @@ hash_line(struct archive_rows *r, struct err *e)
 	size_t n = 0, at = 0;
 
 	for (;;) {
-		if (n == r->n_columns)
-			return err_set(e, ERR_CORRUPT, "row %llu has more than %zu columns", (unsigned long long)r->rows + 1, r->n_columns);
+		if (n == r->plan.n_columns)
+			return err_set(e, ERR_CORRUPT, "row %llu has more than %zu columns", (unsigned long long)r->rows + 1, r->plan.n_columns);
 		r->field_at[n++] = at;
 		tab = memchr(line + at, '\t', r->line.bytes - at);
 		if (tab == NULL)
 			break;
 		at = (size_t)(tab - line) + 1;
 	}
-	if (n != r->n_columns)
-		return err_set(e, ERR_CORRUPT, "row %llu has %zu columns instead of %zu", (unsigned long long)r->rows + 1, n, r->n_columns);
+	if (n != r->plan.n_columns)
+		return err_set(e, ERR_CORRUPT, "row %llu has %zu columns instead of %zu", (unsigned long long)r->rows + 1, n, r->plan.n_columns);
 	r->field_at[n] = r->line.bytes + 1;     /* as if a tab followed the last */
 	for (size_t i = 0; i < n; i++) {
-		size_t from = r->field_at[r->order[i]], to = r->field_at[r->order[i] + 1] - 1;
+		size_t from = r->field_at[r->plan.order[i]], to = r->field_at[r->plan.order[i] + 1] - 1;
 
 		if (i > 0)
 			hash_both(r, "\t", 1);
 		hash_both(r, line + from, to - from);
 	}
 	hash_update(r->hash, "\n", 1);
-	if (r->as_set)
+	if (r->plan.as_set)
 		multiset_end_member(&r->set);
 	r->rows++;
 	buf_clear(&r->line);
@@ -153,12 +148,17 @@ take_lines(struct archive_rows *r, const uint8_t *p, size_t bytes, struct err *e
 static int
 take(struct archive_rows *r, const uint8_t *p, size_t bytes, struct err *e)
 {
+	const struct archive_tap *tap = r->plan.tap;
+
 	r->bytes += bytes;
-	if (r->order != NULL)
+	if (tap != NULL && bytes > 0 && tap->rows(tap->ctx, p, bytes, e))
+		return -1;
+	if (r->plan.order != NULL)
 		return take_lines(r, p, bytes, e);
-	if (r->is_copy)
-		r->rows += r->as_set ? add_to_set(&r->set, p, bytes) : count_newlines(p, bytes);
-	hash_update(r->hash, p, bytes);
+	if (r->plan.is_copy)
+		r->rows += r->plan.as_set ? add_to_set(&r->set, p, bytes) : count_newlines(p, bytes);
+	if (!r->plan.counts_only)
+		hash_update(r->hash, p, bytes);
 	return 0;
 }
 
@@ -166,7 +166,7 @@ int
 archive_rows_add(struct archive_rows *r, const void *data, size_t bytes, struct err *e)
 {
 	const uint8_t *p = data;
-	size_t keep = r->is_copy ? COPY_END : 0;
+	size_t keep = r->plan.is_copy ? COPY_END : 0;
 
 	while (bytes > 0) {
 		size_t n = GATHER - r->held;
@@ -190,7 +190,7 @@ archive_rows_add(struct archive_rows *r, const void *data, size_t bytes, struct 
 int
 archive_rows_end(struct archive_rows *r, struct archive_entry *entry, struct err *e)
 {
-	size_t keep = r->is_copy ? COPY_END : 0;
+	size_t keep = r->plan.is_copy ? COPY_END : 0;
 
 	if (r->held < keep || memcmp(r->gather + r->held - keep, copy_end, keep) != 0)
 		return err_set(e, ERR_CORRUPT, "rows without their end mark");
@@ -200,7 +200,8 @@ archive_rows_end(struct archive_rows *r, struct archive_entry *entry, struct err
 		return err_set(e, ERR_CORRUPT, "last row without its end");
 	entry->rows = r->rows;
 	entry->bytes = r->bytes;
-	hash_final(r->hash, entry->sha256);
+	if (!r->plan.counts_only)
+		hash_final(r->hash, entry->sha256);
 	multiset_sum(&r->set, entry->row_set);
 	return 0;
 }
