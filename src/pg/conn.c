@@ -146,9 +146,8 @@ connect_error(struct conn *c, const struct conn_ssl *ssl, struct err *e)
 	return -1;
 }
 
-/* Waits until libpq's socket is ready; `until` 0 is no deadline. */
-static int
-wait_socket(PGconn *pg, short events, int64_t until, struct err *e)
+int
+conn_wait_socket(PGconn *pg, short events, int64_t until, struct err *e)
 {
 	for (;;) {
 		struct pollfd wait[2] = { { .fd = PQsocket(pg), .events = events }, { .fd = stop_fd(), .events = POLLIN } };
@@ -173,7 +172,7 @@ finish_connecting(struct conn *c, const struct conn_ssl *ssl, int64_t limit_ms, 
 	PostgresPollingStatusType state = PGRES_POLLING_WRITING;
 
 	while (PQstatus(c->pg) != CONNECTION_BAD && state != PGRES_POLLING_OK && state != PGRES_POLLING_FAILED) {
-		if (wait_socket(c->pg, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, until, e)) {
+		if (conn_wait_socket(c->pg, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, until, e)) {
 			if (e->kind == ERR_TIMEOUT)
 				err_set(e, ERR_DATABASE, "connect to database \"%s\": no answer within %lld s", c->dbname, (long long)(limit_ms / 1000));
 			return -1;
@@ -316,8 +315,8 @@ conn_blocker(const struct conn *c)
 	return text;
 }
 
-static int
-query_error(struct conn *c, PGresult *result, struct err *e)
+int
+conn_error(struct conn *c, PGresult *result, struct err *e)
 {
 	const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
 	const char *primary = result != NULL ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
@@ -344,44 +343,42 @@ query_error(struct conn *c, PGresult *result, struct err *e)
 	return -1;
 }
 
-/* Flushes what was sent and waits until a result can be taken without waiting.  libpq wants its input consumed while
- * output is pending, or both sides could wait for each other. */
-static int
-wait_result(struct conn *c, struct err *e)
+/* libpq wants its input consumed while output is pending, or both sides could wait for each other. */
+int
+conn_wait_result(struct conn *c, struct err *e)
 {
 	for (;;) {
 		int left = PQflush(c->pg);
 
 		if (left < 0)
-			return query_error(c, NULL, e);
+			return conn_error(c, NULL, e);
 		if (left == 0 && !PQisBusy(c->pg))
 			return 0;
-		if (wait_socket(c->pg, left > 0 ? POLLIN | POLLOUT : POLLIN, 0, e))
+		if (conn_wait_socket(c->pg, left > 0 ? POLLIN | POLLOUT : POLLIN, 0, e))
 			return -1;
 		if (PQconsumeInput(c->pg) == 0)
-			return query_error(c, NULL, e);
+			return conn_error(c, NULL, e);
 	}
 }
 
-/* The last result of what was sent; the first failed one wins.  After ERR_STOPPED the connection is good for conn_close only. */
-static int
-collect(PGresult **last, struct conn *c, struct err *e)
+int
+conn_collect(PGresult **last, struct conn *c, struct err *e)
 {
 	PGresult *result, *kept = NULL;
 	bool failed = false;
 
-	while (wait_result(c, e) == 0) {
+	while (conn_wait_result(c, e) == 0) {
 		result = PQgetResult(c->pg);
 		if (result == NULL) {
 			*last = kept;
 			if (kept == NULL && !failed)
-				return query_error(c, NULL, e);
+				return conn_error(c, NULL, e);
 			return failed ? -1 : 0;
 		}
 		if (!failed && PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK &&
 		    PQresultStatus(result) != PGRES_EMPTY_QUERY) {
 			failed = true;
-			query_error(c, result, e);
+			conn_error(c, result, e);
 		}
 		PQclear(kept);
 		kept = NULL;
@@ -391,7 +388,7 @@ collect(PGresult **last, struct conn *c, struct err *e)
 			kept = result;
 		if (PQstatus(c->pg) == CONNECTION_BAD) {
 			PQclear(kept);
-			return failed ? -1 : query_error(c, NULL, e);
+			return failed ? -1 : conn_error(c, NULL, e);
 		}
 	}
 	PQclear(kept);
@@ -404,8 +401,8 @@ conn_exec(struct conn *c, const char *sql, struct err *e)
 	PGresult *result = NULL;
 
 	if (PQsendQuery(c->pg, sql) == 0)
-		return query_error(c, NULL, e);
-	if (collect(&result, c, e))
+		return conn_error(c, NULL, e);
+	if (conn_collect(&result, c, e))
 		return -1;
 	PQclear(result);
 	return 0;
@@ -421,10 +418,10 @@ conn_query(struct conn *c, const char *sql, const char *const *params, struct er
 	while (params != NULL && params[n] != NULL)
 		n++;
 	if (PQsendQueryParams(c->pg, sql, n, NULL, params, NULL, NULL, 0) == 0) {
-		query_error(c, NULL, e);
+		conn_error(c, NULL, e);
 		return NULL;
 	}
-	if (collect(&result, c, e))
+	if (conn_collect(&result, c, e))
 		return NULL;
 	r = mem_zero(1, sizeof(*r));
 	r->result = result;
