@@ -49,14 +49,12 @@ bring_one(void *ctx, struct parallel *p, size_t i, struct err *e)
 	struct bringing *g = ctx;
 	struct piece *piece = &g->pieces[i];
 	const char *name = json_opt_str(piece->stream, "name", "");
-	struct sink *sink = restore_stream(g->restore, piece->kind, name, e);
+	struct sink *sink = restore_stream(g->restore, piece->kind, name, g->b->source != NULL ? &piece->digest : NULL, e);
 	int rc;
 
 	if (sink == NULL)
 		return -1;
 	progress_item(g->b->progress, name);
-	if (g->b->source != NULL)
-		sink = archive_reader_new(&piece->digest, NULL, sink);
 	sink = parallel_guard(p, sink);
 	rc = repo_read(g->b->repo, piece->stream, sink, e);
 	if (rc == 0)

@@ -302,9 +302,12 @@ filed_new(struct restore *r, enum dump_kind kind, const char *name, struct err *
 }
 
 struct sink *
-restore_stream(struct restore *r, enum dump_kind kind, const char *name, struct err *e)
+restore_stream(struct restore *r, enum dump_kind kind, const char *name, struct archive_digest *digest, struct err *e)
 {
-	if (kind == DUMP_POST_DATA || (kind == DUMP_REST && restore_selects(r)))
-		return filed_new(r, kind, name, e);
-	return piped_new(r, kind, name, e);
+	struct sink *s;
+
+	if (kind == DUMP_TABLE)
+		return restore_copy_new(r, name, digest, e);
+	s = kind == DUMP_POST_DATA || (kind == DUMP_REST && restore_selects(r)) ? filed_new(r, kind, name, e) : piped_new(r, kind, name, e);
+	return s != NULL && digest != NULL ? archive_reader_new(digest, NULL, s) : s;
 }

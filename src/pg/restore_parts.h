@@ -13,6 +13,9 @@ struct restore {
 	char *conninfo;                 /* "dbname='...'" for -d */
 };
 
+/* The sink for the stream of one table; `digest` as in restore_stream. */
+struct sink *restore_copy_new(struct restore *r, const char *name, struct archive_digest *digest, struct err *e) MUST_USE;
+
 bool restore_selects(const struct restore *r);          /* whether there is a selection */
 
 /* Drops what was not selected; after pre-data. */

@@ -151,12 +151,11 @@ static int
 restore_one(struct restore *r, enum dump_kind kind, const char *name, const struct buf *bytes, struct archive_digest *all, struct err *e)
 {
 	struct archive_digest one = ARCHIVE_DIGEST_INIT;
-	struct sink *s = restore_stream(r, kind, name, e);
+	struct sink *s = restore_stream(r, kind, name, &one, e);
 	int rc = -1;
 
 	if (s == NULL)
 		return -1;
-	s = archive_reader_new(&one, NULL, s);
 	/* In pieces, as a repository gives it. */
 	for (size_t at = 0, n; at < bytes->bytes; at += n) {
 		n = bytes->bytes - at < 100000 ? bytes->bytes - at : 100000;
@@ -441,7 +440,7 @@ a_stream_that_does_not_restore_is_a_failure_with_its_reason(void **state)
 	assert_int_equal(restore_one(r, DUMP_PRE_DATA, "pre-data", &cut, &d.before, &e), -1);
 	/* Abandoned: the sink is freed without finish, and nothing waits for it. */
 	err_clear(&e);
-	s = restore_stream(r, DUMP_REST, "rest", &e);
+	s = restore_stream(r, DUMP_REST, "rest", NULL, &e);
 	assert_non_null(s);
 	assert_good(sink_write(s, t.streams[1].bytes.data, 1000, &e), &e);
 	sink_free(s);
