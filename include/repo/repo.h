@@ -71,6 +71,9 @@ struct repo_run *repo_begin(struct repo *r, const char *command, struct err *e) 
  */
 struct sink *repo_write(struct repo_run *run, const char *name, const char *kind, const char *database);
 
+/* Forgets all streams of a database, before another try at it: not every stream of the first is one of the second. */
+void repo_forget(struct repo_run *run, const char *database);
+
 /* What a run did so far; safe from any thread. */
 struct repo_stats {
 	uint64_t bytes;                 /* plain bytes taken */

@@ -27,7 +27,8 @@ struct retain_rule {
 
 struct retain_item {
 	const char *id, *group;
-	int64_t time_us;
+	int64_t order_us;               /* what orders them */
+	int64_t time_us;                /* what day, week, month and year they belong to */
 	bool hold, proven, suspect;
 	unsigned keep;                  /* filled in: reasons; 0: it may go */
 };

@@ -208,6 +208,19 @@ keep_copy(const char *path, const struct buf *object)
 	free(folder);
 }
 
+/* R1: what makes a backup one is a success only when the store gives it back as it was put. */
+static int
+read_back(struct repo *r, const char *name, const struct buf *object, struct err *e)
+{
+	struct buf seen = BUF_INIT;
+	int rc = store_get(r->store, name, 0, 0, &seen, e);
+
+	if (rc == 0 && (seen.bytes != object->bytes || memcmp(seen.data, object->data, seen.bytes) != 0))
+		rc = err_set(e, ERR_CORRUPT, "the store gives back other bytes than were put");
+	buf_free(&seen);
+	return rc == 0 ? 0 : err_wrap(e, "read \"%s\" back", name);
+}
+
 int
 catalog_put(struct repo *r, enum catalog_type type, const uint8_t id[ID_BYTES], const struct buf *sections, unsigned count, struct err *e)
 {
@@ -221,6 +234,8 @@ catalog_put(struct repo *r, enum catalog_type type, const uint8_t id[ID_BYTES], 
 		rc = err_set(e, ERR_FAILED, "\"%s\" would have %zu bytes, more than the %u that an object may have", name, object.bytes, STORE_OBJECT_MAX);
 	else
 		rc = store_put(r->store, name, object.data, object.bytes, e);
+	if (rc == 0 && type == CATALOG_MANIFEST)
+		rc = read_back(r, name, &object, e);
 	if (rc == 0)
 		keep_copy(path, &object);
 	buf_free(&object);
@@ -256,6 +271,23 @@ out:
 	buf_free(&object);
 	free(path);
 	free(name);
+	return rc;
+}
+
+int
+catalog_get_json(struct repo *r, enum catalog_type type, const uint8_t id[ID_BYTES], json_t **value, struct err *e)
+{
+	struct buf section = BUF_INIT;
+	char *name = catalog_name(type, id);
+	int rc = catalog_get(r, type, id, &section, 1, e);
+
+	*value = NULL;
+	if (rc == 0) {
+		*value = json_parse(section.data, section.bytes, name, e);
+		rc = *value == NULL ? -1 : 0;
+	}
+	free(name);
+	buf_free(&section);
 	return rc;
 }
 

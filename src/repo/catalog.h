@@ -23,12 +23,15 @@ char *catalog_name(enum catalog_type type, const uint8_t id[ID_BYTES]);
 /* The id in a listed name; false for a name that is not ours (it is left alone). */
 bool catalog_id(enum catalog_type type, const char *name, uint8_t id[ID_BYTES]);
 
-/* Seals and puts; ERR_FAILED when the sealed object would be larger than a store takes. */
+/* Seals and puts; a manifest is read back and compared (R1).  ERR_FAILED when the sealed object would be larger than a store takes. */
 int catalog_put(struct repo *r, enum catalog_type type, const uint8_t id[ID_BYTES], const struct buf *sections, unsigned count,
     struct err *e) MUST_USE;
 
 /* Fetches and opens the first `wanted` sections into out[].  ERR_CORRUPT for anything that is not what was put. */
 int catalog_get(struct repo *r, enum catalog_type type, const uint8_t id[ID_BYTES], struct buf *out, unsigned wanted, struct err *e) MUST_USE;
+
+/* Of an object with one section of JSON: its value, owned by the caller. */
+int catalog_get_json(struct repo *r, enum catalog_type type, const uint8_t id[ID_BYTES], json_t **value, struct err *e) MUST_USE;
 
 /* Ids of all objects of a type, by listing, in no order; `changed_us` may be NULL.  Free both with free. */
 int catalog_list(struct repo *r, enum catalog_type type, uint8_t (**ids)[ID_BYTES], int64_t **changed_us, size_t *count, struct err *e) MUST_USE;

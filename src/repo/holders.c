@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/aead.h"
@@ -234,8 +235,8 @@ passphrase_seed(uint8_t seed[32], const char *passphrase, const json_t *scrypt, 
 {
 	uint8_t salt[32];
 	struct err shape = ERR_INIT;
-	unsigned log_n = (unsigned)json_need_int(scrypt, "log_n", 14, 22, &shape);
-	unsigned r = (unsigned)json_need_int(scrypt, "r", 1, 16, &shape), p = (unsigned)json_need_int(scrypt, "p", 1, 4, &shape);
+	unsigned log_n = (unsigned)json_need_int(scrypt, "log_n", 14, 20, &shape);
+	unsigned r = (unsigned)json_need_int(scrypt, "r", 1, 8, &shape), p = (unsigned)json_need_int(scrypt, "p", 1, 4, &shape);
 
 	if (shape.kind != ERR_NONE || !get_hex(scrypt, "salt", salt, 32))
 		return err_set(e, ERR_CORRUPT, "costs or salt of the passphrase are malformed");
@@ -397,6 +398,40 @@ out:
 	return rc;
 }
 
+static int
+newest_epoch(const void *a, const void *b)
+{
+	const json_t *const *x = a, *const *y = b;
+	int64_t m = json_opt_int(*x, "epoch", 0), n = json_opt_int(*y, "epoch", 0);
+
+	return m < n ? 1 : m > n ? -1 : strcmp(json_opt_str(*x, "id", ""), json_opt_str(*y, "id", ""));
+}
+
+/* Newest epoch first: as the objects themselves claim, which proves nothing yet. */
+static void
+sort_by_epoch(json_t *all)
+{
+	size_t n = json_array_size(all);
+	json_t **list = mem_zero(n, sizeof(json_t *));
+
+	for (size_t i = 0; i < n; i++)
+		list[i] = json_incref(json_array_get(all, i));
+	qsort(list, n, sizeof(json_t *), newest_epoch);
+	json_array_clear(all);
+	for (size_t i = 0; i < n; i++)
+		json_add(all, list[i]);
+	free(list);
+}
+
+/* Takes out what was not written by somebody with the catalog key. */
+static void
+drop_foreign(json_t *all, const struct secrets *s)
+{
+	for (size_t i = json_array_size(all); i-- > 0;)
+		if (!authentic(json_array_get(all, i), s))
+			json_array_remove(all, i);
+}
+
 static bool
 is_ours(const json_t *object, const struct identity *self)
 {
@@ -406,10 +441,12 @@ is_ours(const json_t *object, const struct identity *self)
 	return strncmp(json_opt_str(object, "public", ""), x, 64) == 0;
 }
 
-/* For a passphrase: fills `self` from the object whose public key follows from it.  0 also when none does. */
-static int
-find_by_passphrase(const json_t *all, const char *passphrase, struct identity *self, bool *found, struct err *e)
+/* For a passphrase: fills `self` from the object whose public key follows from it.  Anybody who can write to the store can put an
+ * object there that leads nowhere: such a one is passed over. */
+static void
+find_by_passphrase(const json_t *all, const char *passphrase, struct identity *self, bool *found)
 {
+	struct err useless = ERR_INIT;
 	json_t *object;
 	size_t i;
 
@@ -418,8 +455,10 @@ find_by_passphrase(const json_t *all, const char *passphrase, struct identity *s
 
 		if (*found || scrypt == NULL)
 			continue;
-		if (passphrase_seed(self->seed, passphrase, scrypt, e))
-			return -1;
+		if (passphrase_seed(self->seed, passphrase, scrypt, &useless)) {
+			log_warning("\"keys/%s\" is passed over: %s", json_opt_str(object, "id", ""), useless.msg);
+			continue;
+		}
 		identity_from_seed(self);
 		*found = is_ours(object, self);
 		if (*found) {
@@ -427,7 +466,6 @@ find_by_passphrase(const json_t *all, const char *passphrase, struct identity *s
 			self->role = KEY_RECOVERY;
 		}
 	}
-	return 0;
 }
 
 static int
@@ -441,30 +479,34 @@ int
 holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, const char *passphrase, struct secrets *secrets,
     char holder_id[ID_TEXT], struct err *e)
 {
-	json_t *all = NULL, *object, *newest = NULL;
-	bool known = passphrase == NULL;
+	json_t *all = NULL, *object;
+	bool known = passphrase == NULL, ours = false;
 	size_t i;
 	int rc = -1;
 
 	if (read_all(s, &all, NULL, e))
 		return -1;
-	if (passphrase != NULL && find_by_passphrase(all, passphrase, self, &known, e))
-		goto out;
-	json_array_foreach(all, i, object)
-		if (known && is_ours(object, self) && (newest == NULL || json_opt_int(object, "epoch", 0) > json_opt_int(newest, "epoch", 0)))
-			newest = object;
-	if (newest == NULL) {
+	if (passphrase != NULL)
+		find_by_passphrase(all, passphrase, self, &known);
+	sort_by_epoch(all);
+	/* Newest first; one that does not open (damaged, or planted) does not keep us from the next. */
+	json_array_foreach(all, i, object) {
+		if (rc == 0 || !known || !is_ours(object, self))
+			continue;
+		ours = true;
+		err_clear(e);
+		rc = unwrap(object, uuid, self, secrets, e);
+		if (rc != 0) {
+			err_wrap(e, "\"keys/%s\"", json_opt_str(object, "id", ""));
+			continue;
+		}
+		snprintf(holder_id, ID_TEXT, "%s", json_opt_str(object, "holder", ""));
+		self->role = strcmp(json_opt_str(object, "role", ""), "recovery") == 0 ? KEY_RECOVERY : KEY_AGENT;
+	}
+	if (!ours)
 		no_holder(e, passphrase != NULL);
-		goto out;
-	}
-	if (unwrap(newest, uuid, self, secrets, e)) {
-		err_wrap(e, "\"keys/%s\"", json_opt_str(newest, "id", ""));
-		goto out;
-	}
-	snprintf(holder_id, ID_TEXT, "%s", json_opt_str(newest, "holder", ""));
-	self->role = strcmp(json_opt_str(newest, "role", ""), "recovery") == 0 ? KEY_RECOVERY : KEY_AGENT;
-	rc = 0;
-out:
+	else if (rc == 0)
+		err_clear(e);
 	json_decref(all);
 	return rc;
 }
@@ -575,9 +617,9 @@ verify_epoch(struct repo *r, uint32_t epoch, size_t expected, struct err *e)
 int
 keys_rotate(struct repo *r, uint32_t *epoch, struct err *e)
 {
-	json_t *all, *object, *latest = NULL;
+	json_t *all, *object, *done;
 	struct vault *added;
-	size_t i, rewrapped = 0;
+	size_t i, holders;
 	int rc = 0;
 
 	if (need_recovery(r, "open a new vault epoch", e))
@@ -593,30 +635,25 @@ keys_rotate(struct repo *r, uint32_t *epoch, struct err *e)
 
 	if (read_all(r->store, &all, NULL, e))
 		return -1;
+	drop_foreign(all, &r->secrets);
+	sort_by_epoch(all);
+	done = json_object();
 	json_array_foreach(all, i, object) {
 		const char *holder = json_opt_str(object, "holder", "");
-		json_t *other;
-		size_t k;
 		struct holder h = { .objects = 1 };
 
-		/* Once for each holder: at its newest object. */
-		latest = object;
-		json_array_foreach(all, k, other)
-			if (strcmp(json_opt_str(other, "holder", ""), holder) == 0 &&
-			    (json_opt_int(other, "epoch", 0) > json_opt_int(latest, "epoch", 0) ||
-				(json_opt_int(other, "epoch", 0) == json_opt_int(latest, "epoch", 0) && k < i)))
-				latest = other;
-		if (latest != object || !authentic(object, &r->secrets))
+		/* Once for each holder, from its newest object. */
+		if (rc != 0 || json_object_get(done, holder) != NULL)
 			continue;
+		json_put_bool(done, holder, true);
 		to_holder(r, object, &h);
 		rc = holder_put(r->store, r->uuid, &r->secrets, h.id, h.name, h.role, h.public_key,
 		    json_incref(json_object_get(object, "scrypt")), e);
-		if (rc != 0)
-			break;
-		rewrapped++;
 	}
+	holders = json_object_size(done);
+	json_decref(done);
 	json_decref(all);
-	return rc == 0 ? verify_epoch(r, *epoch, rewrapped, e) : -1;
+	return rc == 0 ? verify_epoch(r, *epoch, holders, e) : -1;
 }
 
 static int

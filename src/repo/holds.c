@@ -2,10 +2,23 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "base/rand.h"
 #include "repo/catalog.h"
 
 /* docs/repository-format.md, section 10. */
+
+/* Expiry reads the holds right before it removes a manifest: whoever sees the manifest after the hold was put has held it. */
+static int
+still_there(struct repo *r, const char id_text[33], struct err *e)
+{
+	char *name = mem_printf("backups/%s", id_text);
+	struct store_object o;
+	int rc = store_stat(r->store, name, &o, e);
+
+	free(name);
+	return rc;
+}
 
 int
 repo_hold(struct repo *r, const char id_text[33], const char *by, struct err *e)
@@ -26,6 +39,8 @@ repo_hold(struct repo *r, const char id_text[33], const char *by, struct err *e)
 	buf_free(&section);
 	free(text);
 	json_decref(hold);
+	if (rc == 0)
+		rc = still_there(r, id_text, e);
 	return rc == 0 ? 0 : err_wrap(e, "put backup %s on hold", id_text);
 }
 
@@ -40,19 +55,14 @@ each_hold(struct repo *r, json_t *held, const char *release, struct err *e)
 	if (catalog_list(r, CATALOG_HOLD, &ids, NULL, &count, e))
 		return -1;
 	for (size_t i = 0; i < count && rc == 0; i++) {
-		struct buf section = BUF_INIT;
-		json_t *hold = NULL;
+		json_t *hold;
 		const char *backup;
 
-		rc = catalog_get(r, CATALOG_HOLD, ids[i], &section, 1, e);
+		rc = catalog_get_json(r, CATALOG_HOLD, ids[i], &hold, e);
 		if (rc != 0 && e->kind == ERR_NOT_FOUND) {
 			err_clear(e);           /* released between the listing and now */
 			rc = 0;
 			continue;
-		}
-		if (rc == 0) {
-			hold = json_parse(section.data, section.bytes, "a hold", e);
-			rc = hold == NULL ? -1 : 0;
 		}
 		backup = json_opt_str(hold, "backup", "");
 		if (held != NULL && rc == 0)
@@ -60,7 +70,6 @@ each_hold(struct repo *r, json_t *held, const char *release, struct err *e)
 		if (release != NULL && rc == 0 && strcmp(backup, release) == 0)
 			rc = catalog_remove(r, CATALOG_HOLD, ids[i], e);
 		json_decref(hold);
-		buf_free(&section);
 	}
 	free(ids);
 	return rc;

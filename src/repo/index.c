@@ -1,6 +1,7 @@
 #include "repo/index.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "repo/map.h"
 
 #define TABLE_FOLD (1u << 20)           /* entries held in memory at most while a large index is loaded */
+#define INDEX_CLAIMED UINT32_MAX        /* in an entry's `pack`: somebody is storing it right now */
 #define LOAD_TRIES 3
 #define INDEX_PLAIN_MAX (24u << 20)     /* of one index object: ids do not compress */
 
@@ -125,14 +127,13 @@ index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p)
 }
 
 bool
-index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES], uint32_t *pack)
+index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES])
 {
 	struct map_entry m;
 	bool ours;
 
 	pthread_mutex_lock(&x->lock);
 	ours = !find(x, id, &m) || (m.pack != INDEX_CLAIMED && x->packs[m.pack].condemned);
-	*pack = ours ? INDEX_CLAIMED : m.pack;
 	if (ours) {
 		struct map_entry claim = { .pack = INDEX_CLAIMED, .plain = 1 };
 
@@ -362,14 +363,23 @@ fold(struct index *x, struct repo *r, const char *path)
 {
 	struct err why = ERR_INIT;
 	struct map fresh;
+	char unique[RAND_ID_TEXT], *own;
 	size_t n = 0;
+	bool folded;
 
 	for (size_t i = 0; i < x->slots; i++)
 		if (x->table[i].plain != 0)
 			x->table[n++] = x->table[i];
 	qsort(x->table, n, sizeof(*x->table), by_id);
-	if (map_write(path, r->uuid, (const uint8_t(*)[ID_BYTES])x->ids, x->id_count, x->packs, x->pack_count, &x->map, x->table, n, &why) == 0 &&
-	    map_open(&fresh, path, r->uuid, &why) == 0) {
+	/* Opened under a name of its own: behind `path` could be the map of another process, whose pack numbers are not ours. */
+	rand_id(unique);
+	own = mem_printf("%s.%s", path, unique);
+	folded = map_write(own, r->uuid, (const uint8_t(*)[ID_BYTES])x->ids, x->id_count, x->packs, x->pack_count, &x->map, x->table, n, &why) == 0 &&
+	    map_open(&fresh, own, r->uuid, &why) == 0;
+	if (folded && rename(own, path) != 0)
+		unlink(own);            /* mapped all the same; built again next time */
+	free(own);
+	if (folded) {
 		map_close(&x->map);
 		x->map = fresh;
 		free(x->table);
@@ -426,9 +436,8 @@ open_map(struct index *x, struct repo *r, const char *path, const uint8_t (*list
 	x->id_count = x->map.id_count;
 }
 
-/* Before any pack is taken up, so that of a chunk's two places the one that stays is chosen. */
-static int
-load_condemned(struct index *x, struct repo *r, struct err *e)
+int
+index_condemned(struct repo *r, json_t **condemned, struct err *e)
 {
 	uint8_t (*ids)[ID_BYTES];
 	size_t count, k;
@@ -437,23 +446,20 @@ load_condemned(struct index *x, struct repo *r, struct err *e)
 
 	if (catalog_list(r, CATALOG_SWEEP, &ids, NULL, &count, e))
 		return -1;
+	if (*condemned == NULL)
+		*condemned = json_object();
 	for (size_t i = 0; i < count && rc == 0; i++) {
-		struct buf section = BUF_INIT;
 		json_t *sweep = NULL;
 
-		rc = catalog_get(r, CATALOG_SWEEP, ids[i], &section, 1, e);
+		rc = catalog_get_json(r, CATALOG_SWEEP, ids[i], &sweep, e);
 		if (rc != 0 && e->kind == ERR_NOT_FOUND) {
 			err_clear(e);   /* finished and removed since the listing */
 			rc = 0;
-		} else if (rc == 0) {
-			sweep = json_parse(section.data, section.bytes, "a sweep object", e);
-			rc = sweep == NULL ? -1 : 0;
 		}
 		json_array_foreach(json_object_get(sweep, "packs"), k, pack)
 			if (json_is_string(pack))
-				json_put_bool(x->condemned, json_string_value(pack), true);
+				json_put_bool(*condemned, json_string_value(pack), true);
 		json_decref(sweep);
-		buf_free(&section);
 	}
 	free(ids);
 	return rc;
@@ -465,7 +471,8 @@ load(struct index *x, struct repo *r, const char *path, struct err *e)
 	uint8_t (*listed)[ID_BYTES];
 	size_t count, mapped;
 
-	if (load_condemned(x, r, e) || catalog_list(r, CATALOG_INDEX, &listed, NULL, &count, e))
+	/* Before any pack is taken up, so that of a chunk's two places the one that stays is chosen. */
+	if (index_condemned(r, &x->condemned, e) || catalog_list(r, CATALOG_INDEX, &listed, NULL, &count, e))
 		return -1;
 	if (count > 0)
 		qsort(listed, count, ID_BYTES, compare_ids);
@@ -514,7 +521,6 @@ index_load(struct repo *r, struct err *e)
 		err_clear(e);
 		x = mem_zero(1, sizeof(*x));
 		pthread_mutex_init(&x->lock, NULL);
-		x->condemned = json_object();
 		rc = load(x, r, path, e);
 	}
 	free(path);

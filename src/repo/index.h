@@ -32,13 +32,14 @@ void index_free(struct index *x);
 /* Where a chunk lies; a place in a pack that is not condemned is preferred.  false: nowhere that we know. */
 bool index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p);
 
-/* True when the caller must store this chunk: nobody has it in a pack that will stay, and nobody else claimed it.  For false,
- * *pack is the number of the pack that has it, or INDEX_CLAIMED when another thread is just storing it. */
-#define INDEX_CLAIMED UINT32_MAX
-bool index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES], uint32_t *pack);
+/* True when the caller must store this chunk: nobody has it in a pack that will stay, and nobody else claimed it. */
+bool index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES]);
 
 /* Takes up a pack whose chunks lie behind its header as `entries` says.  A pack that is known already is left as it is. */
 void index_add(struct index *x, const struct pack_info *info, const struct pack_entry *entries);
+
+/* The packs that sweep objects name: an object with a member for each hex id, added to *condemned (made when NULL). */
+int index_condemned(struct repo *r, json_t **condemned, struct err *e) MUST_USE;
 
 uint32_t index_packs(struct index *x);
 struct pack_info index_pack(struct index *x, uint32_t number);

@@ -57,28 +57,28 @@ pack_keys_free(struct pack_keys *k)
 	free(k);
 }
 
-/* The header of a pack: kept, or fetched now.  Two threads may fetch the same one; both get the same bytes. */
-static int
-header_of(struct pack_keys *k, uint32_t pack, const struct pack_info *info, const char *name, uint8_t head[PACK_HEAD_BYTES], struct err *e)
+/* The header of a pack, if it is kept. */
+static bool
+recall(struct pack_keys *k, uint32_t pack, uint8_t head[PACK_HEAD_BYTES])
 {
-	struct buf bytes = BUF_INIT;
-	struct pack_key *oldest = &k->kept[0];
-	enum pack_kind kind;
-	uint32_t epoch;
-	int rc = -1;
+	bool found = false;
 
 	pthread_mutex_lock(&k->lock);
-	for (size_t i = 0; i < KEYS_KEPT; i++)
+	for (size_t i = 0; i < KEYS_KEPT && !found; i++)
 		if (k->kept[i].known && k->kept[i].pack == pack) {
 			memcpy(head, k->kept[i].head, PACK_HEAD_BYTES);
 			k->kept[i].used = ++k->clock;
-			pthread_mutex_unlock(&k->lock);
-			return 0;
+			found = true;
 		}
 	pthread_mutex_unlock(&k->lock);
-	if (store_get(k->repo->store, name, 0, PACK_HEAD_BYTES, &bytes, e) || pack_read_head(bytes.data, k->repo->uuid, info->id, &kind, &epoch, e))
-		goto out;
-	memcpy(head, bytes.data, PACK_HEAD_BYTES);
+	return found;
+}
+
+static void
+keep(struct pack_keys *k, uint32_t pack, const uint8_t head[PACK_HEAD_BYTES])
+{
+	struct pack_key *oldest = &k->kept[0];
+
 	pthread_mutex_lock(&k->lock);
 	for (size_t i = 1; i < KEYS_KEPT; i++)
 		if (k->kept[i].used < oldest->used)
@@ -88,10 +88,29 @@ header_of(struct pack_keys *k, uint32_t pack, const struct pack_info *info, cons
 	oldest->used = ++k->clock;
 	memcpy(oldest->head, head, PACK_HEAD_BYTES);
 	pthread_mutex_unlock(&k->lock);
-	rc = 0;
-out:
+}
+
+/* The key of a pack's chunks and its header, kept or fetched now; a header is kept only when it was found authentic.  Two threads may
+ * fetch the same one; both get the same bytes. */
+static struct aead *
+open_pack(struct pack_keys *k, uint32_t pack, const struct pack_info *info, const char *name, uint8_t head[PACK_HEAD_BYTES], struct err *e)
+{
+	struct buf bytes = BUF_INIT;
+	struct aead *aead = NULL;
+	enum pack_kind kind;
+	uint32_t epoch;
+
+	if (recall(k, pack, head))
+		return pack_unwrap(head, k->repo, e);
+	if (store_get(k->repo->store, name, 0, PACK_HEAD_BYTES, &bytes, e) == 0 &&
+	    pack_read_head(bytes.data, k->repo->uuid, info->id, &kind, &epoch, e) == 0) {
+		memcpy(head, bytes.data, PACK_HEAD_BYTES);
+		aead = pack_unwrap(head, k->repo, e);
+	}
+	if (aead != NULL)
+		keep(k, pack, head);
 	buf_free(&bytes);
-	return rc;
+	return aead;
 }
 
 /* ---- ranges ---- */
@@ -122,7 +141,6 @@ struct reader {
 	size_t first, under_way;
 	struct range *filling;
 	struct sink *to;
-	uint64_t bytes;
 };
 
 static void
@@ -149,9 +167,7 @@ range_read(struct repo *r, struct pack_keys *keys, struct range *g, struct err *
 	size_t at = 0, from = g->chunks[0].offset;
 	int rc = -1;
 
-	if (header_of(keys, g->pack, &info, name, head, e))
-		goto out;
-	aead = pack_unwrap(head, r, e);
+	aead = open_pack(keys, g->pack, &info, name, head, e);
 	if (aead == NULL || store_get(r->store, name, from, last->offset + last->stored - from, &bytes, e))
 		goto out;
 	z = zst_new(1);
@@ -211,7 +227,6 @@ deliver(struct reader *rd, struct err *e)
 		*e = g->error;
 	else if (stop_check(e) == 0)
 		rc = sink_write(rd->to, g->plain, g->plain_bytes, e);
-	rd->bytes += g->plain_bytes;
 	range_free(g);
 	return rc;
 }
@@ -249,13 +264,15 @@ take_chunk(struct reader *rd, const struct list_entry *entry, struct err *e)
 	struct place p;
 	char hex[2 * CHUNK_ID_BYTES + 1];
 
-	hex_encode(hex, entry->id, CHUNK_ID_BYTES);
 	if (!index_find(rd->repo->index, entry->id, &p)) {
+		hex_encode(hex, entry->id, CHUNK_ID_BYTES);
 		err_set(e, ERR_CORRUPT, "chunk %.16s... is in no pack that the index knows", hex);
 		return err_hint(e, "If an index object was lost, `holdfast verify --rebuild-index` finds what is in the packs.");
 	}
-	if (p.plain != entry->plain || p.plain > rd->repo->chunk_max)
+	if (p.plain != entry->plain || p.plain > rd->repo->chunk_max) {
+		hex_encode(hex, entry->id, CHUNK_ID_BYTES);
 		return err_set(e, ERR_CORRUPT, "chunk %.16s... has %u bytes in the index and %u in the stream's list", hex, p.plain, entry->plain);
+	}
 	if (g != NULL && !belongs(g, &p)) {
 		if (dispatch(rd, e))
 			return -1;

@@ -9,8 +9,8 @@ newest_first(const void *a, const void *b)
 {
 	const struct retain_item *x = a, *y = b;
 
-	if (x->time_us != y->time_us)
-		return x->time_us < y->time_us ? 1 : -1;
+	if (x->order_us != y->order_us)
+		return x->order_us < y->order_us ? 1 : -1;
 	return strcmp(x->id, y->id);
 }
 

@@ -28,14 +28,26 @@ repo_begin(struct repo *r, const char *command, struct err *e)
 
 		if (runs_end(r, run->run_id, &ignored) != 0)
 			log_debug("%s", ignored.msg);
-		run->stats.resumed_packs = 0;
-		buf_free(&run->records);
 		repo_abandon(run);
 		return NULL;
 	}
-	run->used_packs = index_packs(r->index);
-	run->used = mem_zero(run->used_packs / 8 + 1, 1);
+	run->begun = true;
 	return run;
+}
+
+void
+repo_forget(struct repo_run *run, const char *database)
+{
+	pthread_mutex_lock(&run->lock);
+	for (struct stream **at = &run->streams, *s; (s = *at) != NULL;) {
+		if (s->database != NULL && strcmp(s->database, database) == 0) {
+			*at = s->next;
+			write_stream_free(s);
+		} else {
+			at = &s->next;
+		}
+	}
+	pthread_mutex_unlock(&run->lock);
 }
 
 void
@@ -53,52 +65,26 @@ repo_run_watch(struct repo_run *run, void (*seen)(void *ctx, uint64_t bytes, uin
 	run->seen_ctx = ctx;
 }
 
-/* R28: a pack that somebody condemned since we began, and on which we rely, must still be there. */
+/*
+ * R28: as long as our marker stands, nobody deletes a pack that we rely on, ours or another's.  If somebody took it for that of a
+ * dead run, all that this run believed may be gone.
+ */
 static int
-recheck_packs(struct repo_run *run, struct err *e)
+check_marker(struct repo_run *run, struct err *e)
 {
-	struct repo *r = run->repo;
-	uint8_t (*sweeps)[ID_BYTES];
-	size_t count, k;
-	json_t *pack;
-	int rc = 0;
-
-	if (catalog_list(r, CATALOG_SWEEP, &sweeps, NULL, &count, e))
-		return -1;
-	for (size_t i = 0; i < count && rc == 0; i++) {
-		struct buf section = BUF_INIT;
-		json_t *sweep = NULL;
-
-		if (catalog_get(r, CATALOG_SWEEP, sweeps[i], &section, 1, e) == 0)
-			sweep = json_parse(section.data, section.bytes, "a sweep object", e);
-		rc = sweep != NULL ? 0 : -1;
-		json_array_foreach(json_object_get(sweep, "packs"), k, pack) {
-			struct store_object o;
-			uint8_t id[ID_BYTES];
-			uint32_t number;
-			char *name;
-
-			if (rc != 0 || !json_is_string(pack) || !repo_id_parse(id, json_string_value(pack)) || !index_find_pack(r->index, id, &number) ||
-			    number >= run->used_packs || (run->used[number / 8] & 1 << number % 8) == 0)
-				continue;
-			name = pack_name(id);
-			rc = store_stat(r->store, name, &o, e);
-			if (rc != 0 && e->kind == ERR_NOT_FOUND) {
-				err_set(e, ERR_FAILED, "\"%s\", which this backup relies on, was swept while it ran", name);
-				err_hint(e, "Run the backup again; and set `keep.grace` longer than any backup takes.");
-			}
-			free(name);
-		}
-		json_decref(sweep);
-		buf_free(&section);
+	if (runs_stands(run->repo, run->run_id, e) == 0)
+		return 0;
+	if (e->kind == ERR_NOT_FOUND) {
+		err_set(e, ERR_FAILED, "the marker of this run was removed while it ran: what it relies on may have been swept");
+		err_hint(e, "Run the backup again. A run that stands still for two days, or shares its host name with others, is taken for dead.");
 	}
-	free(sweeps);
-	return rc;
+	return -1;
 }
 
 static int
-streams_json(struct repo_run *run, json_t *array, struct err *e)
+streams_json(struct repo_run *run, json_t *array, uint64_t *bytes, struct err *e)
 {
+	*bytes = 0;
 	for (struct stream *s = run->streams; s != NULL; s = s->next) {
 		char sha256[SHA256_HEX];
 		json_t *o;
@@ -111,6 +97,7 @@ streams_json(struct repo_run *run, json_t *array, struct err *e)
 		json_put_str(o, "kind", s->kind);
 		json_put_str(o, "database", s->database);
 		json_put_int(o, "bytes", (int64_t)s->bytes);
+		*bytes += s->bytes;
 		json_put_str(o, "sha256", sha256);
 		json_put_int(o, "chunks", (int64_t)s->count);
 		json_put(o, "lists", json_incref(s->lists));
@@ -146,17 +133,18 @@ put_manifest(struct repo_run *run, json_t *summary, json_t *detail, char id_text
 {
 	struct buf sections[2] = { BUF_INIT, BUF_INIT };
 	json_t *streams = json_array();
+	uint64_t bytes;
 	uint8_t id[ID_BYTES];
 	int rc = -1;
 
 	rand_bytes(id, sizeof(id));
 	hex_encode(id_text, id, sizeof(id));
-	if (streams_json(run, streams, e) || previous_of(run->repo, summary, e)) {
+	if (streams_json(run, streams, &bytes, e) || previous_of(run->repo, summary, e)) {
 		json_decref(streams);
 		return -1;
 	}
 	json_put_str(summary, "id", id_text);
-	json_put_int(summary, "bytes", (int64_t)run->stats.bytes);
+	json_put_int(summary, "bytes", (int64_t)bytes);
 	json_put_int(summary, "new_bytes", (int64_t)run->stats.new_bytes);
 	json_put_int(summary, "stored_bytes", (int64_t)run->stats.stored_bytes);
 	json_put(detail, "streams", streams);
@@ -175,7 +163,7 @@ repo_commit(struct repo_run *run, json_t *summary, json_t *detail, char id[33], 
 	int rc = -1;
 
 	write_flush(run);
-	if (write_check(run, e) == 0 && index_put(run->repo, &run->records, true, e) == 0 && recheck_packs(run, e) == 0)
+	if (write_check(run, e) == 0 && index_put(run->repo, &run->records, true, e) == 0 && check_marker(run, e) == 0)
 		rc = put_manifest(run, summary, detail, id, e);
 	json_decref(summary);
 	json_decref(detail);
@@ -183,7 +171,7 @@ repo_commit(struct repo_run *run, json_t *summary, json_t *detail, char id[33], 
 		/* The backup stands; a marker too many costs the next run a listing. */
 		if (runs_end(run->repo, run->run_id, &late) != 0 || runs_bury(run->repo, run->run_id, &late) != 0)
 			log_warning("the backup is complete, but its marker could not be removed: %s", late.msg);
-		run->stats.packs = 0;   /* nothing is left to be found again */
+		run->begun = false;     /* nothing is left to be found again */
 	}
 	repo_abandon(run);
 	return rc;
@@ -200,7 +188,7 @@ repo_abandon(struct repo_run *run)
 	pool_free(run->workers);
 	pool_free(run->uploads);
 	/* What was stored is found again through the marker; where nothing was, the marker would only be in the way. */
-	if (run->stats.packs == 0 && run->used != NULL && runs_end(run->repo, run->run_id, &ignored) != 0)
+	if (run->begun && run->stats.packs == 0 && runs_end(run->repo, run->run_id, &ignored) != 0)
 		log_debug("%s", ignored.msg);
 	for (struct lane *lane = run->lanes, *next; lane != NULL; lane = next) {
 		next = lane->next;
@@ -219,15 +207,9 @@ repo_abandon(struct repo_run *run)
 	}
 	for (struct stream *s = run->streams, *next; s != NULL; s = next) {
 		next = s->next;
-		free(s->name);
-		free(s->kind);
-		free(s->database);
-		free(s->chunks);
-		json_decref(s->lists);
-		free(s);
+		write_stream_free(s);
 	}
 	buf_free(&run->records);
-	free(run->used);
 	pthread_mutex_destroy(&run->lock);
 	pthread_cond_destroy(&run->stream_idle);
 	free(run);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "repo/catalog.h"
@@ -26,11 +27,32 @@ host_name(char to[256])
 	to[255] = '\0';
 }
 
+/*
+ * What tells whether a process number means the same process: this boot of this kernel, and this table of processes.  Host names and
+ * numbers alone are the same in many containers.
+ */
+static char *
+process_world(void)
+{
+	struct buf boot = BUF_INIT;
+	struct err ignored = ERR_INIT;
+	char space[64] = "";
+	char *world;
+
+	if (file_read(&boot, "/proc/sys/kernel/random/boot_id", 64, &ignored) != 0 || readlink("/proc/self/ns/pid", space, sizeof(space) - 1) < 0) {
+		buf_free(&boot);
+		return NULL;
+	}
+	world = mem_printf("%.36s %s", (char *)boot.data, space);
+	buf_free(&boot);
+	return world;
+}
+
 int
 runs_begin(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], const char *command, struct err *e)
 {
 	struct buf section = BUF_INIT;
-	char now[CLOCK_TEXT], host[256], *text;
+	char now[CLOCK_TEXT], host[256], *text, *world = process_world();
 	uint8_t id[ID_BYTES];
 	json_t *marker = json_object();
 	int rc;
@@ -39,15 +61,47 @@ runs_begin(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], const char *comma
 	json_put_str(marker, "started", clock_format(now, clock_wall_us()));
 	json_put_str(marker, "host", host);
 	json_put_int(marker, "pid", getpid());
+	json_put_str(marker, "process_world", world);
 	json_put_str(marker, "command", command);
 	text = json_text(marker, JSON_COMPACT);
 	buf_addstr(&section, text);
 	run_object_id(id, run_id);
 	rc = catalog_put(r, CATALOG_RUN, id, &section, 1, e);
 	buf_free(&section);
+	free(world);
 	free(text);
 	json_decref(marker);
 	return rc == 0 ? 0 : err_wrap(e, "announce this run");
+}
+
+int
+runs_stands(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], struct err *e)
+{
+	uint8_t id[ID_BYTES];
+	struct store_object o;
+	char *name;
+	int rc;
+
+	run_object_id(id, run_id);
+	name = catalog_name(CATALOG_RUN, id);
+	rc = store_stat(r->store, name, &o, e);
+	free(name);
+	return rc;
+}
+
+int
+runs_others(struct repo *r, const uint8_t own[RUN_ID_BYTES], size_t *count, struct err *e)
+{
+	uint8_t (*ids)[ID_BYTES];
+	size_t n;
+
+	*count = 0;
+	if (catalog_list(r, CATALOG_RUN, &ids, NULL, &n, e))
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		*count += memcmp(ids[i], own, RUN_ID_BYTES) != 0;
+	free(ids);
+	return 0;
 }
 
 int
@@ -154,26 +208,25 @@ runs_adopt(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct buf *records,
 	return rc == 0 ? 0 : err_wrap(e, "look for packs of runs that did not end");
 }
 
-/* Whether a marker is of a process of this machine that is gone. */
+/* Whether a marker is surely of a process that is gone: of this very boot and table of processes. */
 static bool
 is_dead(struct repo *r, const uint8_t id[ID_BYTES])
 {
 	struct buf section = BUF_INIT;
 	struct err ignored = ERR_INIT;
-	char host[256];
+	char *world = process_world();
 	json_t *marker = NULL;
 	int64_t pid;
 	bool dead = false;
 
-	host_name(host);
 	if (catalog_get(r, CATALOG_RUN, id, &section, 1, &ignored) == 0)
 		marker = json_parse(section.data, section.bytes, "marker", &ignored);
-	if (marker != NULL && host[0] != '\0' && strcmp(json_opt_str(marker, "host", ""), host) == 0) {
+	if (marker != NULL && world != NULL && strcmp(json_opt_str(marker, "process_world", ""), world) == 0) {
 		pid = json_opt_int(marker, "pid", 0);
-		/* A container that is started anew gives the same host name and the same pid to another process: ours is not dead. */
 		dead = pid > 0 && pid <= INT32_MAX && pid != getpid() && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
 	}
 	json_decref(marker);
+	free(world);
 	buf_free(&section);
 	return dead;
 }

@@ -12,6 +12,12 @@
 int runs_begin(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], const char *command, struct err *e) MUST_USE;
 int runs_end(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], struct err *e) MUST_USE;
 
+/* 0 when the marker is there, ERR_NOT_FOUND when somebody removed it. */
+int runs_stands(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], struct err *e) MUST_USE;
+
+/* How many other runs are under way. */
+int runs_others(struct repo *r, const uint8_t own[RUN_ID_BYTES], size_t *count, struct err *e) MUST_USE;
+
 /* Reads the directories of the packs of all other runs that the index does not know, takes them up, and appends their records
  * to `records`, so that they get into this run's index object.  *count gets how many packs that were. */
 int runs_adopt(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct buf *records, uint64_t *count, struct err *e) MUST_USE;

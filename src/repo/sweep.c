@@ -219,24 +219,40 @@ condemn(struct sweep *s, struct err *e)
 /* ---- the second phase ---- */
 
 struct rewrite {
+	struct repo *repo;
 	json_t *gone;                   /* hex ids of packs to be forgotten */
-	struct buf kept;
+	struct buf *records;            /* of packs that stay, on their way into new index objects */
 	bool touched;
 };
+
+static bool
+is_gone(const struct rewrite *w, const struct pack_info *info)
+{
+	char hex[ID_TEXT];
+
+	hex_encode(hex, info->id, ID_BYTES);
+	return json_object_get(w->gone, hex) != NULL;
+}
+
+static int
+look_at_record(void *ctx, const struct pack_info *info, const struct pack_entry *entries, struct err *e)
+{
+	struct rewrite *w = ctx;
+
+	(void)entries, (void)e;
+	w->touched = w->touched || is_gone(w, info);
+	return 0;
+}
 
 static int
 keep_record(void *ctx, const struct pack_info *info, const struct pack_entry *entries, struct err *e)
 {
 	struct rewrite *w = ctx;
-	char hex[ID_TEXT];
 
-	(void)e;
-	hex_encode(hex, info->id, ID_BYTES);
-	if (json_object_get(w->gone, hex) != NULL)
-		w->touched = true;
-	else
-		index_record(&w->kept, info, entries);
-	return 0;
+	if (is_gone(w, info))
+		return 0;
+	index_record(w->records, info, entries);
+	return index_put(w->repo, w->records, false, e);
 }
 
 /* New index objects first, then the old ones go: at no moment is a pack that stays without an index. */
@@ -254,17 +270,15 @@ forget_in_index(struct sweep *s, json_t *gone, struct err *e)
 	small = count > SMALL_INDEX_MANY ? SMALL_INDEX : 0;
 	for (size_t i = 0; i < count && rc == 0; i++) {
 		struct buf section = BUF_INIT;
-		struct rewrite w = { .gone = gone };
+		struct rewrite w = { .repo = s->repo, .gone = gone, .records = &records };
 
 		rc = catalog_get(s->repo, CATALOG_INDEX, ids[i], &section, 1, e);
 		if (rc == 0)
-			rc = index_parse(&section, keep_record, &w, e);
+			rc = index_parse(&section, look_at_record, &w, e);
 		if (rc == 0 && (w.touched || section.bytes < small)) {
-			buf_add(&records, w.kept.data, w.kept.bytes);
 			memcpy(old[old_count++], ids[i], ID_BYTES);
-			rc = index_put(s->repo, &records, false, e);
+			rc = index_parse(&section, keep_record, &w, e);
 		}
-		buf_free(&w.kept);
 		buf_free(&section);
 	}
 	if (rc == 0)
@@ -344,23 +358,20 @@ read_sweeps(struct sweep *s, json_t *gone, uint8_t (**due)[ID_BYTES], size_t *du
 		return -1;
 	*due = mem_zero(count, ID_BYTES);
 	for (size_t i = 0; i < count && rc == 0; i++) {
-		struct buf section = BUF_INIT;
-		json_t *sweep = NULL, *packs;
+		json_t *sweep, *packs;
 
-		if (catalog_get(s->repo, CATALOG_SWEEP, ids[i], &section, 1, e) == 0)
-			sweep = json_parse(section.data, section.bytes, "a sweep object", e);
-		rc = sweep == NULL ? -1 : 0;
+		rc = catalog_get_json(s->repo, CATALOG_SWEEP, ids[i], &sweep, e);
 		packs = json_object_get(sweep, "packs");
 		json_array_foreach(packs, k, pack)
 			json_put(s->condemned, json_is_string(pack) ? json_string_value(pack) : "", json_true());
-		if (rc == 0 && changed[i] + s->grace_us <= s->now_us) {
+		/* A store that does not tell the time cannot tell that the grace period is over. */
+		if (rc == 0 && changed[i] != 0 && changed[i] + s->grace_us <= s->now_us) {
 			judge_packs(s, packs, gone);
 			memcpy((*due)[(*due_count)++], ids[i], ID_BYTES);
 		} else {
 			s->result->waiting_packs += json_array_size(packs);
 		}
 		json_decref(sweep);
-		buf_free(&section);
 	}
 	free(ids);
 	free(changed);

@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/pool.h"
+#include "base/rand.h"
 #include "base/stop.h"
 #include "codec/zst.h"
 #include "repo/catalog.h"
@@ -425,6 +427,7 @@ struct rebuild {
 	struct repo *repo;
 	struct buf records;
 	json_t *problems;
+	json_t *condemned;              /* hex ids: what a sweep will delete is not taken up again */
 	uint64_t packs;
 };
 
@@ -437,7 +440,7 @@ take_pack(void *ctx, const struct store_object *o, struct err *e)
 	uint8_t id[ID_BYTES];
 	int rc;
 
-	if (!pack_id_of(o->name, id))
+	if (!pack_id_of(o->name, id) || json_object_get(b->condemned, strrchr(o->name, '/') + 1) != NULL)
 		return 0;
 	if (pack_fetch_directory(b->repo, id, o->bytes, &info, &entries, e)) {
 		json_t *p;
@@ -459,24 +462,50 @@ take_pack(void *ctx, const struct store_object *o, struct err *e)
 	return rc;
 }
 
-int
-verify_rebuild_index(struct repo *r, uint64_t *packs, json_t *problems, struct err *e)
+/* Of every pack that is there and not condemned: new index objects first, then the old ones go. */
+static int
+rebuild(struct rebuild *b, struct err *e)
 {
-	struct rebuild b = { .repo = r, .problems = problems };
 	uint8_t (*old)[ID_BYTES];
 	size_t count;
 	int rc;
 
-	/* What is listed now goes at the end; an index object that a running backup adds meanwhile stays. */
-	if (catalog_list(r, CATALOG_INDEX, &old, NULL, &count, e))
+	if (index_condemned(b->repo, &b->condemned, e) || catalog_list(b->repo, CATALOG_INDEX, &old, NULL, &count, e))
 		return -1;
-	rc = store_list(r->store, "packs/", take_pack, &b, e);
+	rc = store_list(b->repo->store, "packs/", take_pack, b, e);
 	if (rc == 0)
-		rc = index_put(r, &b.records, true, e);
+		rc = index_put(b->repo, &b->records, true, e);
 	for (size_t i = 0; i < count && rc == 0; i++)
-		rc = catalog_remove(r, CATALOG_INDEX, old[i], e);
+		rc = catalog_remove(b->repo, CATALOG_INDEX, old[i], e);
+	free(old);
+	return rc;
+}
+
+int
+verify_rebuild_index(struct repo *r, uint64_t *packs, json_t *problems, struct err *e)
+{
+	struct rebuild b = { .repo = r, .problems = problems };
+	uint8_t run_id[RUN_ID_BYTES];
+	struct err late = ERR_INIT;
+	size_t others;
+	int rc;
+
+	/* A marker of our own: nobody deletes a pack whose directory was just read.  And nobody else at work: a sweep that began before us
+	 * may be deleting already. */
+	rand_bytes(run_id, sizeof(run_id));
+	if (runs_begin(r, run_id, "verify --rebuild-index", e))
+		return -1;
+	rc = runs_bury(r, run_id, e) || runs_others(r, run_id, &others, e) ? -1 : 0;
+	if (rc == 0 && others > 0) {
+		rc = err_set(e, ERR_LOCKED, "%zu other run%s under way in %s", others, others == 1 ? " is" : "s are", store_label(r->store));
+		err_hint(e, "Wait for it; a marker of a run that died elsewhere is taken away by `holdfast expire` after two days.");
+	}
+	if (rc == 0)
+		rc = rebuild(&b, e);
+	if (runs_end(r, run_id, &late) != 0)
+		log_warning("the marker of this run could not be removed: %s", late.msg);
 	*packs = b.packs;
 	buf_free(&b.records);
-	free(old);
+	json_decref(b.condemned);
 	return rc == 0 ? 0 : err_wrap(e, "rebuild the index");
 }

@@ -180,30 +180,18 @@ lane_take(struct repo_run *run)
 
 /* ---- chunks ---- */
 
-static void
-note_use(struct repo_run *run, uint32_t pack)
-{
-	if (pack < run->used_packs)
-		run->used[pack / 8] |= (uint8_t)(1 << pack % 8);
-}
-
 /* Stores a chunk unless it is known.  *known tells. */
 static int
 deal_with(struct repo_run *run, struct lane *lane, const uint8_t *data, size_t bytes, uint8_t id[CHUNK_ID_BYTES], bool *known, struct err *e)
 {
 	struct scratch *s;
-	uint32_t pack;
 	size_t n;
 	int rc;
 
 	pack_chunk_id(id, run->repo, lane->kind, data, bytes);
-	*known = !index_claim(run->repo->index, id, &pack);
-	if (*known) {
-		pthread_mutex_lock(&run->lock);
-		note_use(run, pack);
-		pthread_mutex_unlock(&run->lock);
+	*known = !index_claim(run->repo->index, id);
+	if (*known)
 		return 0;
-	}
 	s = scratch_take(run);
 	n = zst_pack(s->zst, data, bytes, s->room);
 	rc = n < bytes ? lane_add(run, lane, id, PACKING_ZSTD, s->room, n, bytes, e) : lane_add(run, lane, id, PACKING_NONE, data, bytes, bytes, e);
@@ -396,6 +384,17 @@ stream_free(struct sink *sink)
 	}
 	pthread_mutex_unlock(&run->lock);
 	hash_free(s->hash);
+	free(s);
+}
+
+void
+write_stream_free(struct stream *s)
+{
+	free(s->name);
+	free(s->kind);
+	free(s->database);
+	free(s->chunks);
+	json_decref(s->lists);
 	free(s);
 }
 

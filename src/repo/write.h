@@ -67,8 +67,7 @@ struct repo_run {
 	struct stream *streams;
 	struct buf records;
 	struct repo_stats stats;
-	uint8_t *used;                  /* a bit for each pack, by number, that known chunks were found in */
-	uint32_t used_packs;
+	bool begun;                     /* its marker stands */
 	void (*seen)(void *ctx, uint64_t bytes, uint64_t known);
 	void *seen_ctx;
 };
@@ -82,5 +81,6 @@ void write_flush(struct repo_run *run);
 
 struct lane *write_lane_new(enum pack_kind kind);
 void write_lane_free(struct lane *lane);
+void write_stream_free(struct stream *s);
 
 #endif

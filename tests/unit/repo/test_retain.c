@@ -25,7 +25,8 @@ nights(size_t n)
 	assert_int_equal(clock_parse(&first, "2023-08-13T02:15:00Z", &e), 0);
 	for (size_t i = 0; i < n; i++) {
 		snprintf(ids[i], sizeof(ids[i]), "%04zu", (i * 7919) % 10000);   /* names in no order of time (R22) */
-		items[i] = (struct retain_item){ .id = ids[i], .group = "g", .time_us = first + (int64_t)i * DAY, .proven = true };
+		items[i] = (struct retain_item){ .id = ids[i], .group = "g", 
+			.order_us = first + (int64_t)i * DAY, .time_us = first + (int64_t)i * DAY, .proven = true };
 	}
 }
 
@@ -68,8 +69,8 @@ weeks_begin_on_monday(void **state)
 	(void)state;
 	assert_int_equal(clock_parse(&sunday, "2026-11-22T23:59:59Z", &e), 0);
 	assert_int_equal(clock_parse(&monday, "2026-11-23T00:00:00Z", &e), 0);
-	items[0] = (struct retain_item){ .id = "a", .group = "g", .time_us = sunday, .proven = true };
-	items[1] = (struct retain_item){ .id = "b", .group = "g", .time_us = monday, .proven = true };
+	items[0] = (struct retain_item){ .id = "a", .group = "g", .order_us = sunday, .time_us = sunday, .proven = true };
+	items[1] = (struct retain_item){ .id = "b", .group = "g", .order_us = monday, .time_us = monday, .proven = true };
 	retain_apply(items, 2, &rule);
 	assert_int_equal(kept(2, RETAIN_WEEKLY), 2);
 }
