@@ -11,7 +11,7 @@ enum { STATE = 9 };                     /* columns of "WARNING  " */
 void
 text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
 {
-	struct grid *t = grid_new(look, "HOLDER|NAME|KIND|ROLE|>EPOCH|CREATED (UTC)|");
+	struct grid *t = grid_new(look, "HOLDER|NAME|KIND|ROLE|>EPOCH|CREATED (UTC)|NOTE");
 	json_t *x;
 	size_t i;
 	char id[13];
@@ -32,16 +32,25 @@ text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
 		buf_addc(to, '\n');
 	}
 	json_array_foreach(json_object_get(o, "holders"), i, x) {
-		bool superseded = json_is_true(json_object_get(x, "superseded")) || json_is_string(json_object_get(x, "superseded"));
+		struct buf note = BUF_INIT;
 
+		/* R29: what a rotation superseded stays until the next one. */
+		if (json_is_true(json_object_get(x, "self")))
+			buf_addstr(&note, "this key");
+		if (json_opt_int(x, "superseded", 0) > 0) {
+			buf_addstr(&note, note.bytes > 0 ? ", " : "");
+			text_count(&note, json_opt_int(x, "superseded", 0), "older object kept", "older objects kept");
+		}
+		buf_add(&note, NULL, 0);
 		snprintf(id, sizeof(id), "%s", json_opt_str(x, "id", "?"));
-		grid_cell(t, superseded ? GRID_DIM : GRID_PLAIN, id);
-		grid_cell(t, superseded ? GRID_DIM : GRID_PLAIN, json_opt_str(x, "name", ""));
+		grid_cell(t, GRID_PLAIN, id);
+		grid_cell(t, GRID_PLAIN, json_opt_str(x, "name", ""));
 		grid_cell(t, GRID_PLAIN, json_opt_str(x, "kind", ""));
 		grid_cell(t, GRID_PLAIN, json_opt_str(x, "role", ""));
 		text_number(t, x, "epoch");
 		text_time(t, x, "created");
-		grid_cell(t, GRID_DIM, superseded ? "superseded" : "");
+		grid_cell(t, GRID_DIM, (char *)note.data);
+		buf_free(&note);
 	}
 	if (!grid_is_empty(t) && to->bytes > 0)
 		buf_addc(to, '\n');

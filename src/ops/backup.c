@@ -72,7 +72,7 @@ dump_one_stream(void *ctx, struct parallel *p, size_t i, struct err *e)
 	if (dump_run(d->dump, i, sink, e) == 0)
 		rc = sink_finish(sink, e);
 	sink_free(sink);
-	if (rc != 0 && strstr(e->msg, "given up") == NULL)
+	if (rc != 0 && e->kind != ERR_STOPPED)
 		log_debug("stream \"%s\": %s", name, e->msg);
 	free(name);
 	return rc;
@@ -174,6 +174,7 @@ dump_database(struct backup *b, const char *name, struct err *e)
 		err_clear(e);
 		if (clock_sleep_ms(LOCK_PAUSE_MS, e))
 			return -1;
+		repo_forget(b->run, name);
 		rc = try_database(b, name, e);
 	}
 	if (rc == 0) {
@@ -272,14 +273,15 @@ look_for_shrinking(struct backup *b, json_t *summary, struct err *e)
 	size_t i, n = 0;
 
 	json_put(summary, "suspect", json_null());
-	if (repo_list(b->opened.repo, &backups, e)) {
+	if (ops_backups(b->opened.repo, &backups, e)) {
 		free(group);
 		return -1;
 	}
 	json_array_foreach(backups, i, backup) {
 		char *other = backup_group(backup);
 
-		if (n < SUSPECT_LOOKS_BACK && strcmp(other, group) == 0 && json_opt_str(backup, "suspect", NULL) == NULL)
+		if (n < SUSPECT_LOOKS_BACK && strcmp(other, group) == 0 &&
+		    (json_opt_str(backup, "suspect", NULL) == NULL || json_opt_str(backup, "proven", NULL) != NULL))
 			rows[n++] = json_opt_int(backup, "rows", 0);
 		free(other);
 	}
@@ -342,7 +344,7 @@ describe(struct backup *b, const char id[33], struct err *e)
 {
 	json_t *summary, *detail;
 
-	if (repo_load(b->opened.repo, id, &summary, &detail, e))
+	if (backup_find(b->opened.repo, id, &summary, &detail, e))
 		return err_wrap(e, "read the manifest back");
 	json_put(b->outcome, "backup", summary);
 	json_put(b->outcome, "streams", json_incref(json_object_get(detail, "streams")));

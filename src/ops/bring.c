@@ -113,10 +113,37 @@ bring_kind(const struct bring *b, struct restore *restore, bool data, enum dump_
 	return rc;
 }
 
+/* Every dump stream of the database stands in the plan once, and one of them is the rest: what the plan forgot would be missed by nobody,
+ * since both sides of a comparison follow it. */
+static int
+check_plan(const struct bring *b, struct err *e)
+{
+	json_t *stream, *row;
+	size_t i, k, rests = 0;
+
+	json_array_foreach(json_object_get(b->detail, "streams"), i, stream) {
+		size_t named = 0;
+
+		if (strcmp(json_opt_str(stream, "database", ""), b->database) != 0)
+			continue;
+		json_array_foreach(json_object_get(b->detail, "plan"), k, row) {
+			bool this = strcmp(json_opt_str(row, "stream", ""), json_opt_str(stream, "name", "?")) == 0;
+
+			named += this;
+			rests += this && section_kind(json_opt_str(row, "section", "")) == DUMP_REST;
+		}
+		if (named != 1)
+			return err_set(e, ERR_CORRUPT, "stream \"%s\" stands %zu times in the manifest's plan", json_opt_str(stream, "name", "?"), named);
+	}
+	if (rests != 1)
+		return err_set(e, ERR_CORRUPT, "the manifest has %zu streams \"rest\" for database \"%s\" where one belongs", rests, b->database);
+	return 0;
+}
+
 int
 bring_streams(const struct bring *b, struct restore *restore, struct err *e)
 {
-	if (bring_kind(b, restore, false, DUMP_PRE_DATA, e) || bring_kind(b, restore, true, DUMP_REST, e))
+	if (check_plan(b, e) || bring_kind(b, restore, false, DUMP_PRE_DATA, e) || bring_kind(b, restore, true, DUMP_REST, e))
 		return -1;
 	progress_item(b->progress, "indexes and constraints");
 	return bring_kind(b, restore, false, DUMP_POST_DATA, e);

@@ -118,6 +118,7 @@ check_store(struct check *c, struct store *s)
 	else if (!seen.seen)
 		line(c, "store", "list objects", WARNING, "Backups are safe all the same; deletions will wait.",
 		    "an object that was just put is not in the listing");
+	data[0] = (char)~data[0];       /* the same bytes again would be a success */
 	if (store_put(s, name, data, sizeof(data), &e) == 0)
 		line(c, "store", "refuse to overwrite", OK, NULL, "this store overwrites without a word; holdfast's names are unique and do not depend on it");
 	else if (e.kind == ERR_EXISTS)
@@ -290,6 +291,10 @@ check_database(struct check *c, const char *name)
 		if (json_array_size(json_object_get(facts, "collations")) > 0)
 			line(c, "source", what, WARNING, "REINDEX what depends on them, then ALTER ... REFRESH COLLATION VERSION (R34).",
 			    "%zu collations changed their version under existing indexes", json_array_size(json_object_get(facts, "collations")));
+		if (json_opt_int(facts, "large_objects", 0) > 0 && !json_is_true(json_object_get(c->cluster, "role_superuser")))
+			line(c, "source", what, WARNING, "GRANT SELECT ON LARGE OBJECT ... for each, or dump as a superuser.",
+			    "%lld large objects: pg_read_all_data does not cover them, and pg_dump fails on one that it may not read",
+			    (long long)json_opt_int(facts, "large_objects", 0));
 		json_add(c->databases, facts);
 	}
 	conn_close(conn);

@@ -1,8 +1,10 @@
 #include "ops/common.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -29,6 +31,9 @@ ops_open(struct opened *o, const struct settings *s, int flags, struct err *e)
 		return -1;
 	o->repo = repo_open(o->store, &options, e);
 	if (o->repo == NULL) {
+		/* A machine that is new, or that lost more than its database. */
+		if (s->key_file != NULL && access(s->key_file, F_OK) != 0 && errno == ENOENT)
+			err_hint(e, "Name another key with --key-file FILE, or open the repository with a passphrase: --passphrase-file FILE.");
 		ops_close(o);
 		return -1;
 	}

@@ -41,8 +41,10 @@ make_plan(const json_t *backups, const struct settings *s, struct retain_item *i
 		it->group = backup_group(backup);
 		it->hold = json_is_true(json_object_get(backup, "hold"));
 		it->proven = json_opt_str(backup, "proven", NULL) != NULL;
-		it->suspect = json_opt_str(backup, "suspect", NULL) != NULL;
-		if (clock_parse(&it->time_us, json_opt_str(backup, "order_time", ""), e))
+		/* A drill that proves it is the answer to the suspicion. */
+		it->suspect = json_opt_str(backup, "suspect", NULL) != NULL && !it->proven;
+		if (clock_parse(&it->time_us, json_opt_str(backup, "time", ""), e) ||
+		    clock_parse(&it->order_us, json_opt_str(backup, "order_time", ""), e))
 			return -1;
 	}
 	retain_apply(items, json_array_size(backups), &rule);
@@ -78,9 +80,19 @@ carry_out(struct repo *r, const struct retain_item *items, size_t count, int64_t
 {
 	struct sweep_result swept;
 	int64_t deleted = 0;
+	json_t *held;
 
 	for (size_t i = 0; i < count; i++) {
+		bool now_held;
+
 		if (items[i].keep != 0)
+			continue;
+		/* Right before each: a hold that was put meanwhile counts. */
+		if (repo_holds(r, &held, e))
+			return -1;
+		now_held = json_object_get(held, items[i].id) != NULL;
+		json_decref(held);
+		if (now_held)
 			continue;
 		if (sweep_forget(r, items[i].id, e))
 			return err_wrap(e, "delete backup %s", items[i].id);

@@ -30,7 +30,7 @@ ops_verify(const struct ops *o, const struct verify_request *r, json_t **outcome
 		count = json_array_size(json_object_get(*outcome, "problems"));
 		if (count > 0) {
 			rc = err_set(e, ERR_NOT_PROVEN, "%zu problem%s found in %s", count, count == 1 ? "" : "s", repo_label(opened.repo));
-			err_hint(e, "Each is named above with the backups that it affects. The other backups are whole; take a new backup now.");
+			err_hint(e, "Each is named above with the backups that it affects; the other backups are whole. Move a damaged pack away, run `holdfast verify --rebuild-index`, then `holdfast backup`: docs/operations.md.");
 		}
 	}
 	json_decref(problems);

@@ -262,7 +262,8 @@ catalog_get(struct repo *r, enum catalog_type type, const uint8_t id[ID_BYTES], 
 		goto out;
 	if (catalog_open(r->uuid, r->secrets.catalog, type, id, &object, out, wanted, e)) {
 		err_wrap(e, "\"%s\"", name);
-		err_hint(e, "The store gave other bytes than were put. `holdfast verify` says what else is damaged.");
+		if (type != CATALOG_INDEX)
+			err_hint(e, "The store gave other bytes than were put. `holdfast verify` says what else is damaged.");
 		goto out;
 	}
 	keep_copy(path, &object);

@@ -684,7 +684,7 @@ int
 keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e)
 {
 	struct holder *holders, *found = NULL;
-	size_t count, foreign, recoverers = 0;
+	size_t count, foreign, recoverers = 0, matches = 0;
 	unsigned removed = 0;
 	char id[33] = "";
 	bool last, self;
@@ -693,8 +693,15 @@ keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e
 		return -1;
 	for (size_t i = 0; i < count; i++) {
 		recoverers += holders[i].role == KEY_RECOVERY;
-		if (strcmp(holders[i].id, holder_id) == 0 || strcmp(holders[i].name, holder_id) == 0)
+		if (strcmp(holders[i].name, holder_id) == 0 ||
+		    (strlen(holder_id) >= 4 && strncmp(holders[i].id, holder_id, strlen(holder_id)) == 0)) {
 			found = &holders[i];
+			matches++;
+		}
+	}
+	if (matches > 1) {
+		free(holders);
+		return err_set(e, ERR_USAGE, "%zu holders have the name or an id that begins with \"%s\"", matches, holder_id);
 	}
 	if (found == NULL) {
 		free(holders);
