@@ -87,12 +87,26 @@ check_request(const struct init_request *r, const char *key_out, struct err *e)
 	return must_not_exist(key_out, e) || must_not_exist(r->agent_key_out, e) ? -1 : 0;
 }
 
+struct key_files {
+	struct identity *first, *agent;
+	const char *key_out, *agent_key_out;
+};
+
+static int
+write_keys(void *ctx, struct err *e)
+{
+	struct key_files *k = ctx;
+
+	return identity_write(k->first, k->key_out, e) || (k->agent != NULL && identity_write(k->agent, k->agent_key_out, e)) ? -1 : 0;
+}
+
 /* The keys are on disk before the repository is: a repository that nobody can open is worse than a key to nothing. */
 static int
 create(struct store *store, const struct init_request *r, const char *key_out, json_t *outcome, struct err *e)
 {
 	struct identity *first = identity_new(r->holder != NULL ? r->holder : "recovery", KEY_RECOVERY);
 	struct identity *agent = r->agent_key_out != NULL ? identity_new("agent", KEY_AGENT) : NULL;
+	struct key_files files = { first, agent, key_out, r->agent_key_out };
 	char *passphrase = NULL, uuid[37];
 	int rc = -1;
 
@@ -103,12 +117,8 @@ create(struct store *store, const struct init_request *r, const char *key_out, j
 		err_hint(e, "It alone will open every backup: take six random words or more.");
 		goto out;
 	}
-	if (repo_create(store, first, agent, passphrase, uuid, e))
+	if (repo_create(store, first, agent, passphrase, write_keys, &files, uuid, e))
 		goto out;
-	if (identity_write(first, key_out, e) || (agent != NULL && identity_write(agent, r->agent_key_out, e))) {
-		err_hint(e, "The repository was made, but its key could not be written: remove the repository (it is empty) and run `holdfast init` again.");
-		goto out;
-	}
 	json_put_str(outcome, "repository", uuid);
 	note_written(outcome, key_out);
 	if (agent != NULL)
