@@ -31,6 +31,10 @@ void stop_set_deadline(int64_t ms, const char *what);
 /* Puts the signal handling of a child back to the default: async-signal-safe, called between fork and exec. */
 void stop_reset_in_child(void);
 
+/* While on, stop_check is 0 and stop_fd is -1: for cleaning up behind a stop (dropping a scratch database, removing a marker).  A second
+ * signal of the same kind still ends the process. */
+void stop_hold_off(bool on);
+
 /* Clears a pending request: for cleaning up after a stop with code that itself would be stopped, and for tests. */
 void stop_clear(void);
 

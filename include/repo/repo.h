@@ -35,10 +35,12 @@ struct repo_options {
 
 /*
  * Makes a repository: its secrets, wrapped for `first` (a recovery holder) and, where not NULL, for an agent and a
- * passphrase; `format` is written last.  Fills in the pins of both identities, so that their key files can be written by the
- * caller afterwards.  ERR_EXISTS where anything of a repository lies in the store.  `uuid` gets the repository's id.
+ * passphrase; `format` is written last.  Before that `keep` is called, with the pins of both identities filled in: it writes their
+ * key files, so that no repository comes to exist that nobody can open.  When it fails, what was put is taken away again.
+ * ERR_EXISTS where anything of a repository lies in the store.  `uuid` gets the repository's id.
  */
-int repo_create(struct store *s, struct identity *first, struct identity *agent, const char *passphrase, char uuid[37], struct err *e) MUST_USE;
+int repo_create(struct store *s, struct identity *first, struct identity *agent, const char *passphrase, int (*keep)(void *ctx, struct err *e),
+    void *ctx, char uuid[37], struct err *e) MUST_USE;
 
 /* Opens; borrows the store.  ERR_NOT_FOUND: no repository there.  ERR_KEY: this key is not a holder's. */
 struct repo *repo_open(struct store *s, const struct repo_options *o, struct err *e) MUST_USE;

@@ -1,5 +1,6 @@
 #include "base/stop.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@ static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 static volatile sig_atomic_t came;
 static int event = -1;
 static _Atomic int64_t deadline;            /* of clock_mono_ms; 0: none */
+static atomic_bool held_off;
 static const char *limited;
 static int64_t limit_ms;
 
@@ -20,13 +22,15 @@ static void
 on_signal(int signo)
 {
 	uint64_t one = 1;
+	int saved = errno;
 
 	if (came == signo)
 		_exit(128 + signo);
 	came = signo;
 	/* A full counter means that the descriptor is readable already, which is all that is wanted. */
 	if (write(event, &one, sizeof(one)) != (ssize_t)sizeof(one))
-		return;
+		came = signo;
+	errno = saved;
 }
 
 void
@@ -48,7 +52,13 @@ stop_install(void)
 int
 stop_fd(void)
 {
-	return event;
+	return atomic_load(&held_off) ? -1 : event;
+}
+
+void
+stop_hold_off(bool on)
+{
+	atomic_store(&held_off, on);
 }
 
 int
@@ -71,6 +81,8 @@ stop_check(struct err *e)
 	int64_t until = atomic_load(&deadline);
 	int signo = came;
 
+	if (atomic_load(&held_off))
+		return 0;
 	if (signo == 0 && (until == 0 || clock_mono_ms() < until))
 		return 0;
 	if (signo == 0) {

@@ -635,7 +635,9 @@ ops_drill(const struct ops *o, const char *backup, json_t **outcome, struct err 
 		rc = conclude(&d, run(&d, e), e);
 	}
 	stop_set_deadline(0, "");
+	stop_hold_off(true);            /* databases on a named server are dropped also behind a signal */
 	scratch_free(d.scratch);
+	stop_hold_off(false);
 	tools_free(&d.dump_tools);
 	json_decref(d.summary);
 	json_decref(d.detail);

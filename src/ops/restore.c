@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stop.h"
 #include "ops/bring.h"
 #include "pg/conn.h"
 #include "pg/facts.h"
@@ -187,8 +188,10 @@ take_back(struct restoring *s)
 {
 	struct err e = ERR_INIT;
 	struct buf sql = BUF_INIT;
-	struct conn *c = conn_open(&s->request->target, NULL, &e);
+	struct conn *c;
 
+	stop_hold_off(true);            /* a signal may be why we are here */
+	c = conn_open(&s->request->target, NULL, &e);
 	buf_addstr(&sql, "DROP DATABASE IF EXISTS ");
 	quote_ident(&sql, s->into);
 	if (c == NULL || conn_exec(c, (const char *)sql.data, &e) != 0)
@@ -196,6 +199,7 @@ take_back(struct restoring *s)
 	else
 		log_info("database \"%s\", which held half a restore, was dropped", s->into);
 	conn_close(c);
+	stop_hold_off(false);
 	buf_free(&sql);
 }
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/kdf.h"
@@ -120,8 +121,25 @@ let_in(struct store *s, const uint8_t uuid[16], const char *uuid_text, const str
 	return holder_put(s, uuid, secrets, holder, i->name, i->role, public_hex, NULL, e);
 }
 
+static int
+remove_object(void *ctx, const struct store_object *o, struct err *e)
+{
+	return store_remove(ctx, o->name, e);
+}
+
+/* The store was empty before: all that lies below keys/ is what we put. */
+static void
+take_keys_away(struct store *s)
+{
+	struct err e = ERR_INIT;
+
+	if (store_list(s, "keys/", remove_object, s, &e) != 0)
+		log_warning("what `init` had put into %s could not be removed: %s", store_label(s), e.msg);
+}
+
 int
-repo_create(struct store *s, struct identity *first, struct identity *agent, const char *passphrase, char uuid_text[37], struct err *e)
+repo_create(struct store *s, struct identity *first, struct identity *agent, const char *passphrase, int (*keep)(void *ctx, struct err *e),
+    void *ctx, char uuid_text[37], struct err *e)
 {
 	struct secrets secrets;
 	char holder[RAND_ID_TEXT], now[CLOCK_TEXT], mac[65], *text;
@@ -148,6 +166,10 @@ repo_create(struct store *s, struct identity *first, struct identity *agent, con
 	if (let_in(s, uuid, uuid_text, &secrets, first, e) || (agent != NULL && let_in(s, uuid, uuid_text, &secrets, agent, e)) ||
 	    (passphrase != NULL && holder_put_passphrase(s, uuid, &secrets, holder, "passphrase", passphrase, e)))
 		goto out;
+	if (keep != NULL && keep(ctx, e)) {
+		take_keys_away(s);
+		goto out;
+	}
 	rc = store_put(s, "format", text, strlen(text), e);
 out:
 	free(text);

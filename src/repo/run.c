@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/stop.h"
 #include "repo/catalog.h"
 #include "repo/write.h"
 
@@ -188,8 +189,10 @@ repo_abandon(struct repo_run *run)
 	pool_free(run->workers);
 	pool_free(run->uploads);
 	/* What was stored is found again through the marker; where nothing was, the marker would only be in the way. */
+	stop_hold_off(true);
 	if (run->begun && run->stats.packs == 0 && runs_end(run->repo, run->run_id, &ignored) != 0)
 		log_debug("%s", ignored.msg);
+	stop_hold_off(false);
 	for (struct lane *lane = run->lanes, *next; lane != NULL; lane = next) {
 		next = lane->next;
 		write_lane_free(lane);

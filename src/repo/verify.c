@@ -161,7 +161,6 @@ check_backups(struct verify *v, size_t *backups, struct err *e)
 	return rc;
 }
 
-/* One by one, so that a damaged one is named and does not hide the others. */
 static int
 check_reports(struct verify *v, struct err *e)
 {

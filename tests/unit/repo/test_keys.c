@@ -221,11 +221,11 @@ init_refuses_a_place_that_is_taken(void **state)
 	char uuid[37], *format = mem_printf("%s/format", w->objects);
 
 	(void)state;
-	assert_int_equal(repo_create(w->store, i, NULL, NULL, uuid, &e), -1);
+	assert_int_equal(repo_create(w->store, i, NULL, NULL, NULL, NULL, uuid, &e), -1);
 	assert_int_equal(e.kind, ERR_EXISTS);
 	/* Nor one that is half made: its keys may be somebody's. */
 	assert_int_equal(unlink(format), 0);
-	assert_int_equal(repo_create(w->store, i, NULL, NULL, uuid, &e), -1);
+	assert_int_equal(repo_create(w->store, i, NULL, NULL, NULL, NULL, uuid, &e), -1);
 	assert_int_equal(e.kind, ERR_EXISTS);
 	identity_free(i);
 	free(format);

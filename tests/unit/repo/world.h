@@ -63,7 +63,7 @@ world_new(void)
 	w->store = store_open(&config, true, &e);
 	if (w->store == NULL)
 		fail_msg("%s", e.msg);
-	must(repo_create(w->store, first, agent, NULL, w->uuid, &e));
+	must(repo_create(w->store, first, agent, NULL, NULL, NULL, w->uuid, &e));
 	must(identity_write(first, w->key, &e));
 	must(identity_write(agent, w->agent_key, &e));
 	identity_free(first);
