@@ -43,7 +43,7 @@ put_holders(struct repo *r, json_t *outcome, struct err *e)
 		ops_warn(outcome, "%zu object%s under keys/ %s not written by a holder, or damaged: run `holdfast verify`", foreign,
 		    foreign == 1 ? "" : "s", foreign == 1 ? "was" : "were");
 	if (readers < 2)
-		ops_warn(outcome, "only one holder can read the backups: if its key is lost, they are (R50)");
+		ops_warn(outcome, "only one holder can read the backups: if its key is lost, so are they (R50)");
 	return 0;
 }
 
