@@ -4,6 +4,7 @@ HOLDFAST_BIN names the program.  HOLDFAST_NO_SKIP=1 makes a failure of what woul
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -25,6 +26,14 @@ def pytest_runtest_makereport(item, call):
     if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome, report.longrepr = "failed", f"{why}, and HOLDFAST_NO_SKIP=1 forbids to skip"
+
+
+def pytest_configure(config):
+    # Whoever is told to end (by a time limit, by tests/with-s3) still stops the servers that it started.
+    def end(signo, _):
+        signal.signal(signo, signal.SIG_IGN)
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, end)
 
 
 @pytest.fixture(scope="session")
