@@ -28,6 +28,7 @@ home_make(struct home *h, const char *dir, struct err *e)
 
 	h->lock = -1;
 	rand_id(id);
+	id[12] = '\0';                  /* the path of a unix socket in it has 107 bytes at most */
 	h->path = mem_printf("%s/" PREFIX "%s", dir, id);
 	/* Others may pass through and not look: the unprivileged user works in a folder of its own below. */
 	if (mkdir(h->path, 0711) != 0) {

@@ -63,6 +63,12 @@ int holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *se
     enum key_role role, const char *public_hex, json_t *scrypt, struct err *e) MUST_USE;
 int holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT],
     const char *name, const char *passphrase, struct err *e) MUST_USE;
+/* All objects below keys/ that have the shape of a holder (an array, owned by the caller); `malformed` (or NULL) gets how many have not. */
+int holder_read_all(struct store *s, json_t **all, size_t *malformed, struct err *e) MUST_USE;
+/* Whether an object was written by somebody with the catalog key. */
+bool holder_authentic(const json_t *object, const struct secrets *s);
+/* Newest epoch first: as the objects themselves claim, which proves nothing. */
+void holder_sort_by_epoch(json_t *all);
 /* Finds and opens the secrets for `self`, or for a passphrase (then fills `self`). */
 int holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, const char *passphrase, struct secrets *secrets,
     char holder_id[ID_TEXT], struct err *e) MUST_USE;
