@@ -125,10 +125,13 @@ struct range {
 	uint32_t pack;
 	struct range_chunk *chunks;
 	size_t count, room;
-	size_t plain_bytes;
+	size_t plain_bytes, plain_room;
 	uint8_t *plain;
+	struct buf sealed;              /* as fetched */
+	struct zst *zst;                /* NULL until it is read for the first time */
 	struct err error;
 	bool done;
+	struct range *next;             /* in reader.idle */
 };
 
 struct reader {
@@ -140,17 +143,43 @@ struct reader {
 	struct range *ring[READ_AHEAD];
 	size_t first, under_way;
 	struct range *filling;
+	struct range *idle;             /* delivered: their memory serves again, which spares a thousand page faults each */
 	struct sink *to;
 };
+
+/* Frees what a range holds, not itself. */
+static void
+range_clear(struct range *g)
+{
+	zst_free(g->zst);
+	buf_free(&g->sealed);
+	free(g->plain);
+}
 
 static void
 range_free(struct range *g)
 {
 	if (g == NULL)
 		return;
+	range_clear(g);
 	free(g->chunks);
-	free(g->plain);
 	free(g);
+}
+
+static struct range *
+range_take(struct reader *rd, uint32_t pack)
+{
+	struct range *g = rd->idle;
+
+	if (g != NULL)
+		rd->idle = g->next;
+	else
+		g = mem_zero(1, sizeof(*g));
+	g->reader = rd;
+	g->pack = pack;
+	g->count = g->plain_bytes = 0;
+	g->done = false;
+	return g;
 }
 
 /* Fetches a range and opens its chunks into g->plain. */
@@ -159,24 +188,28 @@ range_read(struct repo *r, struct pack_keys *keys, struct range *g, struct err *
 {
 	const struct range_chunk *last = &g->chunks[g->count - 1];
 	struct pack_info info = index_pack(r->index, g->pack);
-	struct buf bytes = BUF_INIT;
 	char *name = pack_name(info.id);
 	uint8_t head[PACK_HEAD_BYTES];
 	struct aead *aead = NULL;
-	struct zst *z = NULL;
 	size_t at = 0, from = g->chunks[0].offset;
 	int rc = -1;
 
 	aead = open_pack(keys, g->pack, &info, name, head, e);
-	if (aead == NULL || store_get(r->store, name, from, last->offset + last->stored - from, &bytes, e))
+	buf_clear(&g->sealed);
+	if (aead == NULL || store_get(r->store, name, from, last->offset + last->stored - from, &g->sealed, e))
 		goto out;
-	z = zst_new(1);
-	g->plain = mem_alloc(g->plain_bytes);
+	if (g->zst == NULL)
+		g->zst = zst_new(1);
+	if (g->plain_room < g->plain_bytes) {
+		free(g->plain);
+		g->plain = mem_alloc(g->plain_bytes);
+		g->plain_room = g->plain_bytes;
+	}
 	for (size_t i = 0; i < g->count; i++) {
 		const struct range_chunk *c = &g->chunks[i];
-		uint8_t *sealed = bytes.data + (c->offset - from);
+		uint8_t *sealed = g->sealed.data + (c->offset - from);
 
-		if (pack_open_chunk(aead, z, head, c->offset, sealed, c->stored, sealed, g->plain + at, c->plain, c->id, r, e))
+		if (pack_open_chunk(aead, g->zst, head, c->offset, sealed, c->stored, sealed, g->plain + at, c->plain, c->id, r, e))
 			goto out;
 		at += c->plain;
 	}
@@ -187,9 +220,7 @@ out:
 		if (e->kind == ERR_NOT_FOUND)
 			e->kind = ERR_CORRUPT;          /* the index says that it is there */
 	}
-	zst_free(z);
 	aead_free(aead);
-	buf_free(&bytes);
 	free(name);
 	return rc;
 }
@@ -227,7 +258,8 @@ deliver(struct reader *rd, struct err *e)
 		*e = g->error;
 	else if (stop_check(e) == 0)
 		rc = sink_write(rd->to, g->plain, g->plain_bytes, e);
-	range_free(g);
+	g->next = rd->idle;
+	rd->idle = g;
 	return rc;
 }
 
@@ -278,11 +310,8 @@ take_chunk(struct reader *rd, const struct list_entry *entry, struct err *e)
 			return -1;
 		g = NULL;
 	}
-	if (g == NULL) {
-		g = rd->filling = mem_zero(1, sizeof(*g));
-		g->reader = rd;
-		g->pack = p.pack;
-	}
+	if (g == NULL)
+		g = rd->filling = range_take(rd, p.pack);
 	if (g->count == g->room) {
 		g->room = g->room == 0 ? 8 : 2 * g->room;
 		g->chunks = mem_grow(g->chunks, g->room, sizeof(*g->chunks));
@@ -342,7 +371,7 @@ read_list(struct repo *r, struct pack_keys *keys, const char *id_hex, struct lis
 	g.plain_bytes = p.plain;
 	if (range_read(r, keys, &g, e) == 0)
 		rc = read_list_parse(g.plain, g.plain_bytes, r->chunk_max, entries, count, e);
-	free(g.plain);
+	range_clear(&g);
 	return rc;
 }
 
@@ -454,6 +483,10 @@ repo_read(struct repo *r, const json_t *stream, struct sink *to, struct err *e)
 	range_free(rd.filling);
 	for (size_t i = 0; i < READ_AHEAD; i++)
 		range_free(rd.ring[i]);
+	for (struct range *g = rd.idle, *next; g != NULL; g = next) {
+		next = g->next;
+		range_free(g);
+	}
 	pack_keys_free(rd.keys);
 	hash_free(c.hash);
 	pthread_mutex_destroy(&rd.lock);
