@@ -1,5 +1,6 @@
 #include "agent/run.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -194,6 +195,8 @@ run_cat(struct run *r, json_t **outcome, struct err *e)
 	if (isatty(STDOUT_FILENO))
 		out = text_only_new(out);
 	rc = ops_cat(&r->ops, r->args->operands[0], r->args->operands[1], out, e);
+	if (rc != 0 && e->sys == EPIPE)
+		err_hint(e, "The reader of the pipe has ended before it had everything; the backup is not at fault.");
 	sink_free(out);
 	return rc;
 }

@@ -31,6 +31,9 @@ text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
 		width_add(to, json_string_value(x) != NULL ? json_string_value(x) : "?", 4096);
 		buf_addc(to, '\n');
 	}
+	if (strcmp(json_opt_str(o, "command", ""), "init") == 0)
+		buf_addstr(to, "\nKeep a copy of the first key, and the passphrase if there is one, away from this machine and from the repository:\n"
+		    "without one of them nobody can ever read a backup. The repository needs nothing else to be restored from.\n\n");
 	json_array_foreach(json_object_get(o, "holders"), i, x) {
 		struct buf note = BUF_INIT;
 
@@ -182,6 +185,19 @@ text_check(struct buf *to, const json_t *o, const struct grid_look *look)
 	}
 }
 
+/* What was condemned earlier and is still there, and why. */
+static void
+add_waiting(struct buf *to, const json_t *o)
+{
+	if (json_opt_int(o, "waiting_packs", 0) == 0)
+		return;
+	text_count(to, json_opt_int(o, "waiting_packs", 0), "pack", "packs");
+	if (json_opt_str(o, "held_up", NULL) != NULL)
+		buf_addf(to, " condemned earlier will be deleted by a later run: %s\n", json_opt_str(o, "held_up", ""));
+	else
+		buf_addstr(to, " condemned earlier will be deleted when keep.grace is over\n");
+}
+
 void
 text_expire(struct buf *to, const json_t *o, const struct grid_look *look)
 {
@@ -215,7 +231,8 @@ text_expire(struct buf *to, const json_t *o, const struct grid_look *look)
 	}
 	buf_addc(to, '\n');
 	if (json_opt_int(o, "deleted_backups", 0) + json_opt_int(o, "deleted_packs", 0) + json_opt_int(o, "condemned_packs", 0) == 0) {
-		buf_addstr(to, "Nothing was to be deleted.\n");
+		buf_addstr(to, "Nothing was deleted now.\n");
+		add_waiting(to, o);
 		return;
 	}
 	text_count(to, json_opt_int(o, "deleted_backups", 0), "backup", "backups");
@@ -224,4 +241,5 @@ text_expire(struct buf *to, const json_t *o, const struct grid_look *look)
 	buf_addf(to, " (%s) deleted, ", bytes_human(human, (uint64_t)json_opt_int(o, "deleted_bytes", 0)));
 	text_count(to, json_opt_int(o, "condemned_packs", 0), "pack", "packs");
 	buf_addf(to, " (%s) condemned, to be deleted after keep.grace\n", bytes_human(human, (uint64_t)json_opt_int(o, "condemned_bytes", 0)));
+	add_waiting(to, o);
 }

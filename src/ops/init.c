@@ -79,12 +79,14 @@ check_request(const struct init_request *r, const char *key_out, struct err *e)
 	}
 	if (r->agent_key_out != NULL && strcmp(r->agent_key_out, key_out) == 0)
 		return err_set(e, ERR_USAGE, "--key-out and --agent-key-out name the same file");
+	if (must_not_exist(key_out, e) || must_not_exist(r->agent_key_out, e))
+		return -1;
 	/* R50: a single key is a single point of loss. */
 	if (r->passphrase_file == NULL && !r->accept_single_key) {
 		err_set(e, ERR_REFUSED, "one key alone would open this repository: if it is lost, so is every backup (R50)");
 		return err_hint(e, "Give --passphrase-file FILE (a second way in, to be kept elsewhere), or --accept-single-key and `keys add` another soon.");
 	}
-	return must_not_exist(key_out, e) || must_not_exist(r->agent_key_out, e) ? -1 : 0;
+	return 0;
 }
 
 struct key_files {

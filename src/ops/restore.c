@@ -130,6 +130,41 @@ restore_the_globals(struct restoring *s, struct err *e)
 	return rc;
 }
 
+/* What is asked for must be in the backup before anything is made. */
+static int
+check_selection(struct restoring *s, struct err *e)
+{
+	const char *const *const lists[] = { s->request->tables, s->request->schemas };
+	const char *near = NULL;
+	json_t *entry;
+	size_t i;
+
+	for (int l = 0; l < 2; l++)
+		for (const char *const *p = lists[l]; p != NULL && *p != NULL; p++) {
+			bool found = strpbrk(*p, "*?[\"") != NULL;     /* patterns and odd names: the restore itself will say */
+
+			json_array_foreach(json_object_get(s->detail, "entries"), i, entry) {
+				const char *name = json_opt_str(entry, "name", ""), *dot = strchr(name, '.');
+				size_t schema = dot != NULL ? (size_t)(dot - name) : 0;
+
+				if (strcmp(json_opt_str(entry, "database", ""), s->database) != 0 || strcmp(json_opt_str(entry, "type", ""), "table") != 0 || dot == NULL)
+					continue;
+				found = found || (l == 0 ? strcmp(name, *p) == 0 : strlen(*p) == schema && strncmp(name, *p, schema) == 0);
+				if (l == 0 && strcmp(dot + 1, *p) == 0)
+					near = name;
+			}
+			/* A "schema.table" that holds no data of its own (a view, a partitioned parent) has no entry. */
+			if (found || (l == 0 && strchr(*p, '.') != NULL))
+				continue;
+			err_set(e, ERR_NOT_FOUND, "the backup has no %s \"%s\"", l == 0 ? "table" : "schema with tables", *p);
+			if (near != NULL)
+				return err_hint(e, "Nothing was changed. Is %s meant?", near);
+			return err_hint(e, "Nothing was changed. `holdfast show %.12s` lists what is in it%s.", json_opt_str(s->summary, "id", ""),
+			    l == 0 ? "; write a table as schema.table" : "");
+		}
+	return 0;
+}
+
 static int
 prepare_database(struct restoring *s, struct err *e)
 {
@@ -139,8 +174,11 @@ prepare_database(struct restoring *s, struct err *e)
 		return restore_check_empty(&s->request->target, s->into, e);
 	if (facts == NULL)
 		return err_set(e, ERR_CORRUPT, "the manifest lacks the properties of database \"%s\"", s->database);
-	if (restore_create(&s->request->target, s->into, facts, e))
+	if (restore_create(&s->request->target, s->into, facts, e)) {
+		if (e->kind == ERR_DENIED)
+			err_hint(e, "Give --user with a role that may: ALTER ROLE ... CREATEDB, or a superuser.");
 		return -1;
+	}
 	s->made = true;
 	return 0;
 }
@@ -218,6 +256,8 @@ prepare(struct restoring *s, struct err *e)
 	}
 	if (backup_find(s->opened.repo, s->request->backup, &s->summary, &s->detail, e) || choose_database(s, e) || check_server(s, e))
 		return -1;
+	if (check_selection(s, e))
+		return -1;
 	s->into = s->request->into != NULL ? mem_strdup(s->request->into) : default_name(s);
 	return reach_server(s, e);
 }
@@ -225,6 +265,9 @@ prepare(struct restoring *s, struct err *e)
 static int
 carry_out(struct restoring *s, struct err *e)
 {
+	/* An existing target is looked at before anything is changed; a new one may need roles to be its owner. */
+	if (s->request->existing && restore_check_empty(&s->request->target, s->into, e))
+		return -1;
 	if (s->request->globals && restore_the_globals(s, e))
 		return -1;
 	if (prepare_database(s, e))

@@ -337,9 +337,7 @@ run_statement(struct run *r, const char *sql, struct err *e)
 		name = first_name(rest, &after);
 		what = mem_strndup(kinds[i], strlen(kinds[i]) - 1);
 		if (i < 2 && strcmp(name, r->self) == 0) {
-			/* Taking our own rights away would end the restore: said once, when it is created. */
-			if (i == 0 && !r->throw_away)
-				note(r, mem_printf("role \"%s\" is the one that restores, and was left as it is", name));
+			;       /* taking our own rights away would end the restore; it is there, or we were not */
 		} else if (i < 2 && was_there(r, name)) {
 			if (i == 0)
 				note(r, mem_printf("role \"%s\" is there already, and was left as it is", name));

@@ -70,7 +70,7 @@ restore_create(const struct pg_target *target, const char *name, const json_t *f
 		goto out;
 	if (taken != NULL) {
 		err_set(e, ERR_EXISTS, "database \"%s\" is there already", name);
-		err_hint(e, "restore goes into a new database; choose another name, and rename when it has been looked at");
+		err_hint(e, "A restore makes its database: choose another name and rename later. Into one that exists and is empty: --existing.");
 		goto out;
 	}
 	buf_addstr(&sql, "CREATE DATABASE ");

@@ -462,6 +462,8 @@ static int
 no_holder(struct err *e, bool passphrase)
 {
 	err_set(e, ERR_KEY, "%s opens no key of this repository", passphrase ? "this passphrase" : "this key file");
+	if (passphrase)
+		return err_hint(e, "Look for a typing error or an empty line in the file, and whether it is that of another repository.");
 	return err_hint(e, "`holdfast keys list` with a working key shows who holds one; a new identity is let in by `holdfast keys add`.");
 }
 
