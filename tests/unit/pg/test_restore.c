@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/json.h"
+#include "base/stop.h"
 #include "pg/compare.h"
 #include "pg/dump.h"
 #include "pg/facts.h"
@@ -452,6 +453,190 @@ a_stream_that_does_not_restore_is_a_failure_with_its_reason(void **state)
 	taken_free(&t);
 }
 
+/* ---- the rows of one large table ---- */
+
+static const char odd_tables[] =
+    "CREATE SCHEMA \"Of; \"\"Rows\";"
+    /* A column that went, one that is computed, one that counts itself, and rows in an order that none of them has. */
+    "CREATE TABLE \"Of; \"\"Rows\".\"Tab'le\n (x)\" (gone text, id int GENERATED ALWAYS AS IDENTITY, \"a, (b\"\")\" text, twice int GENERATED ALWAYS AS (n * 2) STORED, n int);"
+    "ALTER TABLE \"Of; \"\"Rows\".\"Tab'le\n (x)\" DROP COLUMN gone;"
+    "INSERT INTO \"Of; \"\"Rows\".\"Tab'le\n (x)\" (\"a, (b\"\")\", n) SELECT repeat(md5((i * 7919 % 6000)::text), i % 40), i FROM generate_series(1, 6000) i;"
+    "CREATE TABLE public.parent (a int CHECK (a >= 0), t text); CREATE TABLE public.heir (h int) INHERITS (public.parent);"
+    "INSERT INTO public.parent SELECT i, repeat('p', 100) FROM generate_series(1, 2000) i; INSERT INTO public.heir SELECT i, repeat('h', 100), i FROM generate_series(1, 2000) i;"
+    "CREATE TABLE public.secret (owner text, t text); INSERT INTO public.secret SELECT 'nobody', repeat('s', 100) FROM generate_series(1, 2000);"
+    "ALTER TABLE public.secret ENABLE ROW LEVEL SECURITY; ALTER TABLE public.secret FORCE ROW LEVEL SECURITY;"
+    "CREATE TABLE public.emptied (t text); INSERT INTO public.emptied SELECT repeat('e', 100) FROM generate_series(1, 2000); DELETE FROM public.emptied;"
+    "CREATE TABLE public.columnless (); INSERT INTO public.columnless SELECT FROM generate_series(1, 4000);"
+    "CREATE UNLOGGED TABLE public.unlogged (t text); INSERT INTO public.unlogged SELECT repeat('u', 100) FROM generate_series(1, 2000);"
+    "CREATE TABLE public.refers (id int PRIMARY KEY, up int REFERENCES public.refers, t text);"
+    "INSERT INTO public.refers SELECT i, 2001 - i, repeat('r', 100) FROM generate_series(1, 2000) i;"
+    "CREATE TABLE public.parted (k int, t text) PARTITION BY LIST (k); CREATE TABLE public.leaf PARTITION OF public.parted FOR VALUES IN (1);"
+    "INSERT INTO public.parted SELECT 1, repeat('l', 100) FROM generate_series(1, 2000);"
+    /* Small rows behind large ones: where PostgreSQL looks for room in earlier pages, they change places. */
+    "CREATE TABLE public.mixed (t text); ALTER TABLE public.mixed ALTER t SET STORAGE PLAIN;"
+    "INSERT INTO public.mixed SELECT repeat('m', CASE WHEN i % 3 = 0 THEN 5000 ELSE 300 END) || i FROM generate_series(1, 3000) i;";
+
+/* The position of the stream of this table in the dump. */
+static size_t
+stream_of(const struct taken *t, const char *table)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->streams[i].kind == DUMP_TABLE && strcmp(t->streams[i].table, table) == 0)
+			return i;
+	fail_msg("table %s has no stream of its own", table);
+	return 0;
+}
+
+static const struct archive_entry *
+table_of(const struct archive_digest *d, const char *name)
+{
+	for (size_t i = 0; i < d->n_entries; i++)
+		if (d->entries[i].type == ARCHIVE_TABLE && strcmp(d->entries[i].name, name) == 0)
+			return &d->entries[i];
+	fail_msg("no data of %s", name);
+	return NULL;
+}
+
+static void
+rows_of_tables_of_every_kind_come_back_in_their_order(void **state)
+{
+	static const char *const tables[] = {
+		"Tab'le\n (x)", "parent", "heir", "secret", "emptied", "columnless", "unlogged", "refers", "leaf", "mixed",
+	};
+	struct taken t;
+	struct drilled d;
+	struct err e = ERR_INIT;
+	char *value;
+
+	(void)state;
+	cluster_sql(&source, "postgres", "CREATE DATABASE odd TEMPLATE template0");
+	cluster_sql(&source, "odd", odd_tables);
+	take_dump("odd", 65536, &t);
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+		stream_of(&t, tables[i]);
+	begin_drill(&d, &t);
+	assert_good(restore_all(&d, &t, &e), &e);
+	if (!dump_again(&d)) {
+		show(d.database);
+		show(d.differences);
+		fail();
+	}
+	/* Equal whatever their order is one thing, the same bytes another. */
+	for (size_t i = 0; i < d.before.n_entries; i++) {
+		const struct archive_entry *was = &d.before.entries[i];
+
+		if (was->type == ARCHIVE_TABLE)
+			assert_memory_equal(was->sha256, table_of(&d.after, was->name)->sha256, SHA256_BYTES);
+	}
+	/* Frozen: no vacuum has to write them again. */
+	on_scratch(&d, "CREATE EXTENSION pg_visibility SCHEMA public");
+	value = value_of(&d, "SELECT all_frozen = pg_relation_size('public.mixed') / 8192 FROM public.pg_visibility_map_summary('public.mixed')");
+	assert_string_equal(value, "t");
+	free(value);
+	end_drill(&d);
+	taken_free(&t);
+	cluster_sql(&source, "postgres", "DROP DATABASE odd");
+}
+
+/* R10, R4: all rows of a table or none, whatever went wrong. */
+static void
+a_table_that_fails_in_the_middle_has_no_rows(void **state)
+{
+	static const char count[] = "SELECT count(*)::text FROM public.parent";
+	struct taken t;
+	struct drilled d;
+	struct err e = ERR_INIT;
+	struct archive_digest digest = ARCHIVE_DIGEST_INIT;
+	struct restore_options o;
+	struct restore *r;
+	struct sink *s;
+	struct buf cut;
+	char *value, *row;
+	size_t i;
+
+	(void)state;
+	cluster_sql(&source, "postgres", "CREATE DATABASE odd TEMPLATE template0");
+	cluster_sql(&source, "odd", odd_tables);
+	take_dump("odd", 65536, &t);
+	begin_drill(&d, &t);
+	o = restore_plan(&d);
+	r = restore_new(&o, &e);
+	assert_non_null(r);
+	assert_good(restore_one(r, t.streams[0].kind, "pre-data", &t.streams[0].bytes, &d.before, &e), &e);
+	i = stream_of(&t, "parent");
+	cut = t.streams[i].bytes;
+
+	/* The archive is not whole: by one byte, and by the end mark of the rows. */
+	for (size_t less = 1; less < 20000; less += 9000) {
+		cut.bytes = t.streams[i].bytes.bytes - less;
+		err_clear(&e);
+		assert_int_equal(restore_one(r, DUMP_TABLE, "table public.parent", &cut, &d.before, &e), -1);
+		assert_int_equal(e.kind, ERR_CORRUPT);
+		value = value_of(&d, count);
+		assert_string_equal(value, "0");
+		free(value);
+	}
+	/* All bytes came, and then whoever brought them changed his mind: a digest that did not fit, say. */
+	err_clear(&e);
+	s = restore_stream(r, DUMP_TABLE, "table public.parent", NULL, &e);
+	assert_non_null(s);
+	assert_good(sink_write(s, t.streams[i].bytes.data, t.streams[i].bytes.bytes, &e), &e);
+	sink_free(s);
+	value = value_of(&d, count);
+	assert_string_equal(value, "0");
+	free(value);
+	/* The server refuses a row, here by a constraint, and says so. */
+	row = memmem(t.streams[i].bytes.data, t.streams[i].bytes.bytes, "1999\tppp", 8);
+	assert_non_null(row);
+	memcpy(row, "-999", 4);
+	assert_int_equal(restore_one(r, DUMP_TABLE, "table public.parent", &t.streams[i].bytes, &d.before, &e), -1);
+	assert_non_null(strstr(e.msg, "COPY of table public.parent"));
+	assert_non_null(strstr(e.msg, "violates check constraint"));
+	assert_int_equal(e.kind, ERR_FAILED);
+	value = value_of(&d, count);
+	assert_string_equal(value, "0");
+	free(value);
+	/* A stop in the middle. */
+	memcpy(row, "1999", 4);
+	err_clear(&e);
+	s = restore_stream(r, DUMP_TABLE, "table public.parent", &digest, &e);
+	assert_non_null(s);
+	assert_good(sink_write(s, t.streams[i].bytes.data, 200000, &e), &e);
+	stop_install();
+	assert_int_equal(raise(SIGTERM), 0);
+	assert_int_equal(sink_write(s, t.streams[i].bytes.data + 200000, t.streams[i].bytes.bytes - 200000, &e), -1);
+	assert_int_equal(e.kind, ERR_STOPPED);
+	stop_clear();
+	sink_free(s);
+	archive_digest_free(&digest);
+	value = value_of(&d, count);
+	assert_string_equal(value, "0");
+	free(value);
+	/* A stream of another kind is none of a table: nothing of it gets in. */
+	err_clear(&e);
+	for (size_t k = 0; k < t.n; k++) {
+		if (t.streams[k].kind == DUMP_TABLE)
+			continue;
+		assert_int_equal(restore_one(r, DUMP_TABLE, "table public.parent", &t.streams[k].bytes, &d.before, &e), -1);
+		assert_int_equal(e.kind, ERR_CORRUPT);
+	}
+	/* And none of it was in the way of the next try. */
+	err_clear(&e);
+	assert_good(restore_one(r, DUMP_TABLE, "table public.parent", &t.streams[i].bytes, &d.before, &e), &e);
+	value = value_of(&d, "SELECT (SELECT count(*) FROM ONLY public.parent) || ' ' || (SELECT count(*) FROM public.heir)");
+	assert_string_equal(value, "2000 0");
+	free(value);
+	/* No table to put them in. */
+	on_scratch(&d, "DROP TABLE public.secret");
+	i = stream_of(&t, "secret");
+	assert_int_equal(restore_one(r, DUMP_TABLE, "table public.secret", &t.streams[i].bytes, &d.before, &e), -1);
+	assert_non_null(strstr(e.msg, "does not exist"));
+	restore_free(r);
+	end_drill(&d);
+	taken_free(&t);
+	cluster_sql(&source, "postgres", "DROP DATABASE odd");
+}
+
 static void
 a_database_that_holds_anything_is_not_restored_into(void **state)
 {
@@ -648,6 +833,8 @@ main(void)
 		cmocka_unit_test(a_database_with_everything_comes_back_equal),
 		cmocka_unit_test(one_row_one_index_one_sequence_are_found_and_named),
 		cmocka_unit_test(a_stream_that_does_not_restore_is_a_failure_with_its_reason),
+		cmocka_unit_test(rows_of_tables_of_every_kind_come_back_in_their_order),
+		cmocka_unit_test(a_table_that_fails_in_the_middle_has_no_rows),
 		cmocka_unit_test(a_database_that_holds_anything_is_not_restored_into),
 		cmocka_unit_test(one_table_comes_back_with_what_belongs_to_it),
 		cmocka_unit_test(a_restore_to_a_named_server_has_its_password_inside_the_cage),
