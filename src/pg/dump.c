@@ -294,7 +294,7 @@ dump_waiters(struct dump *d, struct err *e)
 {
 	static const char sql[] =
 	    "SELECT 'pid ' || pid || ' (user ' || coalesce(usename, '?') || ', application \"' || coalesce(application_name, '') || '\") waits '"
-	    " || round(extract(epoch FROM clock_timestamp() - coalesce(query_start, xact_start, backend_start))) || ' s: ' || coalesce(substring(query from '^\\s*(\\w+(\\s+\\w+)?)'), '?')"
+	    " || round(extract(epoch FROM clock_timestamp() - coalesce(query_start, xact_start, backend_start))) || ' s: ' || regexp_replace(left(query, 200), '''[^'']*(''|$)', '''?''', 'g')"
 	    " FROM pg_stat_activity WHERE $1::int = ANY (pg_blocking_pids(pid)) ORDER BY query_start";
 	char *pid = mem_printf("%d", conn_backend_pid(d->leader));
 	const char *const params[] = { pid, NULL };
