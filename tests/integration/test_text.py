@@ -365,7 +365,7 @@ def test_json_of_drills(story):
     for name in ("drill", "failed drill"):
         outcome = story.json(name)
         members = dict.fromkeys(promised)
-        check_members({k: v for k, v in outcome.items() if k != "error"}, members, optional=["scratch_log"])
+        check_members({k: v for k, v in outcome.items() if k != "error"}, members)
         assert outcome["verdict"] in re.findall(r"`([^`]+)`", promised["verdict"])
         assert {p["name"] for p in outcome["phases"]} == set(re.findall(r"`([a-z ]+)`", promised["phases"].split(", each with")[0]))
         for member in ("databases", "differences", "checks"):
