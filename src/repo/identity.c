@@ -124,7 +124,6 @@ identity_read(const char *path, struct err *e)
 
 	if (text == NULL) {
 		err_wrap(e, "key file");
-		err_hint(e, "Name the right one with --key-file, or in `repository.key_file`; `holdfast init` writes the first one.");
 		return NULL;
 	}
 	file = json_parse(text, strlen(text), "key file", &ignored);
