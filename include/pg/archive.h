@@ -75,9 +75,9 @@ void archive_columns_free(struct archive_columns *c);
 struct sink *archive_reader_new(struct archive_digest *out, const struct archive_columns *expect, struct sink *next);
 
 /*
- * For whoever wants the rows themselves.  By `begin` the table of contents is in `out`, and `entry` (for the call alone) has name and
- * columns; then `rows` gets the table's COPY text, without its end mark, in pieces that end anywhere.  What a tap has been given may turn
- * out to be part of an archive that is not whole: only finish tells.  Set before the first byte; copied.
+ * For whoever wants the rows themselves.  By `begin` the table of contents is in `out`, and `entry` (for the call alone) has
+ * name and columns; then `rows` gets the table's COPY text, without its end mark, in pieces that end anywhere.  What a tap has
+ * been given may turn out to be part of an archive that is not whole: only finish tells.  Set before the first byte; copied.
  */
 struct archive_tap {
 	int (*begin)(void *ctx, const struct archive_entry *entry, struct err *e);

@@ -24,10 +24,11 @@
  *	restore_end, which gives the database its owner, rights and settings
  *	restore_free, always
  *
- * A large table's rows go in by a COPY of ours, in one transaction that empties the table first: all of them or none, in the order that they
- * had.  Everything else is restored by pg_restore in the cage, which sees neither our keys nor our passwords.  Both are given what is
- * authentic by then (R44).  Code that the source's users wrote is in pre-data, rest and post-data; a COPY can make the server call it too
- * (types' input functions, CHECK constraints), and what that may do is a matter of where the server runs: a scratch one in the cage.
+ * A large table's rows go in by a COPY of ours, in one transaction that empties the table first: all of them or none, in the
+ * order that they had.  Everything else is restored by pg_restore in the cage, which sees neither our keys nor our passwords.
+ * Both are given what is authentic by then (R44).  Code that the source's users wrote is in pre-data, rest and post-data; a
+ * COPY can make the server call it too (types' input functions, CHECK constraints), and what that may do is a matter of where
+ * the server runs: a scratch one in the cage.
  *
  * Any error ends a stream (R10); what was restored so far stays for whoever made the database to drop.
  */
@@ -63,7 +64,8 @@ void restore_free(struct restore *r);                   /* NULL is nothing */
  * a selection the sink for pre-data makes all objects, and then drops tables that were not selected unless something that was
  * needs them.  Borrows `r`, and `digest`, which gets what archive.h keeps of the stream; NULL: nobody wants it.
  */
-struct sink *restore_stream(struct restore *r, enum dump_kind kind, const char *name, struct archive_digest *digest, struct err *e) MUST_USE;
+struct sink *restore_stream(struct restore *r, enum dump_kind kind, const char *name, struct archive_digest *digest,
+    struct err *e) MUST_USE;
 
 /* Whether a table of its own stream was selected: if not, its stream need not be fetched. */
 bool restore_wants(const struct restore *r, const char *schema, const char *table);

@@ -32,16 +32,18 @@ int conn_wait_socket(PGconn *pg, short events, int64_t until, struct err *e);
 /* Flushes what was sent and waits until a result can be taken without waiting. */
 int conn_wait_result(struct conn *c, struct err *e);
 
-/* The last result of what was sent (PQclear it); the first failed one wins.  After ERR_STOPPED the connection is good for conn_close only. */
+/* The last result of what was sent (PQclear it); the first failed one wins.  After ERR_STOPPED the connection is good for
+ * conn_close only. */
 int conn_collect(PGresult **last, struct conn *c, struct err *e);
 
 /* What the server, or libpq (`result` NULL), says of a failure.  Returns -1. */
 int conn_error(struct conn *c, PGresult *result, struct err *e);
 
 /*
- * Rows into one table: begin with a COPY ... FROM STDIN, put its text in pieces of any kind, and end.  Waiting for the server never
- * stands in the way of a stop.  libpq shows what the server says only at the end: a row that it refuses is an error of end, and all rows behind
- * it are thrown away there.  After a failure, or without end, only conn_close is allowed: it takes the rows back.
+ * Rows into one table: begin with a COPY ... FROM STDIN, put its text in pieces of any kind, and end.  Waiting for the server
+ * never stands in the way of a stop.  libpq shows what the server says only at the end: a row that it refuses is an error of
+ * end, and all rows behind it are thrown away there.  After a failure, or without end, only conn_close is allowed: it takes
+ * the rows back.
  */
 int conn_copy_begin(struct conn *c, const char *sql, struct err *e) MUST_USE;
 int conn_copy_put(struct conn *c, const void *data, size_t bytes, struct err *e) MUST_USE;

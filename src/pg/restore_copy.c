@@ -9,10 +9,12 @@
 #include "pg/restore_parts.h"
 
 /*
- * Why not pg_restore, as for all else: it empties the table first only when it reads from a file.  Without that, PostgreSQL logs every row in
- * the WAL even where wal_level would spare it, and looks for room in pages that it filled already, so that rows come back in another order.
+ * Why not pg_restore, as for all else: it empties the table first only when it reads from a file.  Without that, PostgreSQL
+ * logs every row in the WAL even where wal_level would spare it, and looks for room in pages that it filled already, so that
+ * rows come back in another order.
  *
- * The archive's own text is never run.  Its reader (archive.h) takes names out of it, and the statements are made anew from these.
+ * The archive's own text is never run.  Its reader (archive.h) takes names out of it, and the statements are made anew from
+ * these.
  */
 struct copy {
 	struct sink sink;               /* behind the reader: finish is called when the archive is whole (R4) */
@@ -49,8 +51,8 @@ add_setting(struct buf *sql, const char *name, const char *value)
 	buf_addstr(sql, ";");
 }
 
-/* The session that pg_restore would make: conn_open's, and what is in the archive's header.  No timeout of the role or the server: they are
- * for applications.  No commit waits for the disk: restore_end does, for all. */
+/* The session that pg_restore would make: conn_open's, and what is in the archive's header.  No timeout of the role or the
+ * server: they are for applications.  No commit waits for the disk: restore_end does, for all. */
 static int
 prepare_session(struct copy *c, struct err *e)
 {
@@ -58,8 +60,8 @@ prepare_session(struct copy *c, struct err *e)
 	struct buf sql = BUF_INIT;
 	int rc;
 
-	buf_addstr(&sql, "SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET synchronous_commit = off; SET xmloption = content;"
-	    "SET check_function_bodies = off; SET client_min_messages = warning;");
+	buf_addstr(&sql, "SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET synchronous_commit = off;"
+	    "SET xmloption = content; SET check_function_bodies = off; SET client_min_messages = warning;");
 	if (conn_server_version(c->conn) >= 170000)
 		buf_addstr(&sql, "SET transaction_timeout = 0;");
 	add_setting(&sql, "client_encoding", encoding);
@@ -152,7 +154,8 @@ copy_finish(struct sink *s, struct err *e)
 	if (conn_copy_end(c->conn, &rows, e))
 		return err_wrap(e, "%s", c->title);
 	if (rows != held)
-		return err_set(e, ERR_FAILED, "%s: the server took %llu rows of %llu", c->title, (unsigned long long)rows, (unsigned long long)held);
+		return err_set(e, ERR_FAILED, "%s: the server took %llu rows of %llu", c->title, (unsigned long long)rows,
+		    (unsigned long long)held);
 	return conn_exec(c->conn, "COMMIT", e) ? err_wrap(e, "%s", c->title) : 0;
 }
 
