@@ -219,7 +219,7 @@ one_manifest(struct repo *r, int64_t time_us, uint64_t chunks, char previous[ID_
 		json_add(entries, entry);
 		json_put_str(stream, "name", name);
 		json_put_str(stream, "kind", "dump");
-		json_put_str(stream, "sha256", hex);
+		json_put_str(stream, "digest", hex);
 		json_add(lists, json_str(hex));
 		json_put(stream, "lists", lists);
 		json_add(streams, stream);

@@ -30,7 +30,6 @@ struct repo_options {
 	const char *passphrase_file;    /* ... or this */
 	unsigned workers;               /* threads that hash, compress and seal; 0: as many as processors */
 	int level;                      /* zstd level; 0: 3 */
-	int low_priority;               /* nice value of the workers */
 };
 
 /*

@@ -11,8 +11,6 @@
 #include "base/mem.h"
 #include "pg/archive.h"
 
-#define LOW_PRIORITY 10                 /* nice value of our workers: the backend's COPY goes first */
-
 int
 ops_open(struct opened *o, const struct settings *s, int flags, struct err *e)
 {
@@ -22,7 +20,6 @@ ops_open(struct opened *o, const struct settings *s, int flags, struct err *e)
 		.passphrase_file = s->passphrase_file,
 		.workers = s->backup.workers,
 		.level = s->backup.level,
-		.low_priority = LOW_PRIORITY,
 	};
 
 	o->repo = NULL;

@@ -48,7 +48,7 @@ struct repo {
 	struct index *index;            /* NULL until loaded */
 	struct cut_rule cuts;
 	unsigned workers;
-	int level, low_priority;
+	int level;
 };
 
 /* identity.c */

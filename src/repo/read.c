@@ -145,6 +145,8 @@ struct reader {
 	struct range *filling;
 	struct range *idle;             /* delivered: their memory serves again, which spares a thousand page faults each */
 	struct sink *to;
+	uint64_t left;                  /* bytes of the stream that were not delivered yet */
+	struct hash *order;             /* of what was delivered: each chunk's id and length, as lists have them */
 };
 
 /* Frees what a range holds, not itself. */
@@ -240,6 +242,23 @@ range_work(void *arg)
 	pthread_mutex_unlock(&rd->lock);
 }
 
+static int
+hand_on(struct reader *rd, const struct range *g, struct err *e)
+{
+	/* More than was recorded is wrong already; do not let a bad length run on to the end of a terabyte. */
+	if (g->plain_bytes > rd->left)
+		return err_set(e, ERR_CORRUPT, "it goes on behind its recorded end");
+	rd->left -= g->plain_bytes;
+	for (size_t i = 0; i < g->count; i++) {
+		uint8_t bytes[4];
+
+		bytes_put_u32(bytes, g->chunks[i].plain);
+		hash_update(rd->order, g->chunks[i].id, CHUNK_ID_BYTES);
+		hash_update(rd->order, bytes, sizeof(bytes));
+	}
+	return sink_write(rd->to, g->plain, g->plain_bytes, e);
+}
+
 /* Waits for the oldest range and hands it on. */
 static int
 deliver(struct reader *rd, struct err *e)
@@ -257,7 +276,7 @@ deliver(struct reader *rd, struct err *e)
 	if (g->error.kind != ERR_NONE)
 		*e = g->error;
 	else if (stop_check(e) == 0)
-		rc = sink_write(rd->to, g->plain, g->plain_bytes, e);
+		rc = hand_on(rd, g, e);
 	g->next = rd->idle;
 	rd->idle = g;
 	return rc;
@@ -404,62 +423,33 @@ read_lists(struct reader *rd, const json_t *lists, struct err *e)
 	return 0;
 }
 
-/* Counts and hashes between the reader and the receiver, and lets finish through only when both are as recorded. */
-struct checked {
-	struct sink sink;
-	struct sink *to;                /* borrowed */
-	struct hash *hash;
-	uint64_t bytes, wanted;
-	const char *sha256;
-};
-
+/* Lets the receiver finish only when all that was recorded went to it, in the order recorded. */
 static int
-checked_write(struct sink *s, const void *data, size_t bytes, struct err *e)
+finish(struct reader *rd, const char *recorded, struct err *e)
 {
-	struct checked *c = (struct checked *)s;
-
-	/* More than was recorded is wrong already; do not let a bad length run on to the end of a terabyte. */
-	if (bytes > c->wanted - c->bytes)
-		return err_set(e, ERR_CORRUPT, "it is longer than the recorded %llu bytes", (unsigned long long)c->wanted);
-	c->bytes += bytes;
-	hash_update(c->hash, data, bytes);
-	return sink_write(c->to, data, bytes, e);
-}
-
-static int
-checked_finish(struct sink *s, struct err *e)
-{
-	struct checked *c = (struct checked *)s;
 	uint8_t digest[SHA256_BYTES];
 	char hex[SHA256_HEX];
 
-	hash_final(c->hash, digest);
+	hash_final(rd->order, digest);
 	hex_encode(hex, digest, sizeof(digest));
-	if (c->bytes != c->wanted)
-		return err_set(e, ERR_CORRUPT, "it ends after %llu of %llu bytes", (unsigned long long)c->bytes, (unsigned long long)c->wanted);
-	if (strcmp(hex, c->sha256) != 0)
+	if (rd->left != 0)
+		return err_set(e, ERR_CORRUPT, "it ends %llu bytes before the recorded end", (unsigned long long)rd->left);
+	if (strcmp(hex, recorded) != 0)
 		return err_set(e, ERR_CORRUPT, "it has the recorded length, but other content");
-	return sink_finish(c->to, e);
-}
-
-static void
-checked_free(struct sink *s)
-{
-	(void)s;
+	return sink_finish(rd->to, e);
 }
 
 int
 repo_read(struct repo *r, const json_t *stream, struct sink *to, struct err *e)
 {
-	static const struct sink_ops ops = { checked_write, checked_finish, checked_free };
-	struct reader rd = { .repo = r };
-	struct checked c = { .sink = { .ops = &ops }, .to = to };
+	struct reader rd = { .repo = r, .to = to };
 	const char *name = json_need_str(stream, "name", e);
 	const json_t *lists = json_need_array(stream, "lists", e);
+	const char *digest;
 	int rc = -1;
 
-	c.wanted = (uint64_t)json_need_int(stream, "bytes", 0, INT64_MAX, e);
-	c.sha256 = json_need_str(stream, "sha256", e);
+	digest = json_need_str(stream, "digest", e);
+	rd.left = (uint64_t)json_need_int(stream, "bytes", 0, INT64_MAX, e);
 	if (e->kind != ERR_NONE)
 		return -1;
 	if (!repo_can_read(r)) {
@@ -471,12 +461,11 @@ repo_read(struct repo *r, const json_t *stream, struct sink *to, struct err *e)
 	pthread_mutex_init(&rd.lock, NULL);
 	pthread_cond_init(&rd.progress, NULL);
 	rd.keys = pack_keys_new(r);
-	rd.pool = pool_new(READ_THREADS, READ_AHEAD, 0);
-	rd.to = &c.sink;
-	c.hash = hash_sha256_new();
+	rd.pool = pool_new(READ_THREADS, READ_AHEAD, false);
+	rd.order = hash_sha256_new();
 	rc = read_lists(&rd, lists, e);
 	if (rc == 0)
-		rc = sink_finish(&c.sink, e);
+		rc = finish(&rd, digest, e);
 	if (rc != 0)
 		err_wrap(e, "stream \"%s\"", name);
 	pool_free(rd.pool);
@@ -488,7 +477,7 @@ repo_read(struct repo *r, const json_t *stream, struct sink *to, struct err *e)
 		range_free(g);
 	}
 	pack_keys_free(rd.keys);
-	hash_free(c.hash);
+	hash_free(rd.order);
 	pthread_mutex_destroy(&rd.lock);
 	pthread_cond_destroy(&rd.progress);
 	return rc;

@@ -306,7 +306,6 @@ repo_open(struct store *s, const struct repo_options *o, struct err *e)
 	r->store = s;
 	r->workers = o->workers != 0 ? o->workers : processors > 0 ? (unsigned)processors : 1;
 	r->level = o->level != 0 ? o->level : 3;
-	r->low_priority = o->low_priority;
 	if (read_format(r, e))
 		goto fail;
 	if (o->cache_dir != NULL) {

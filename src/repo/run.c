@@ -19,8 +19,8 @@ repo_begin(struct repo *r, const char *command, struct err *e)
 	run->repo = r;
 	pthread_mutex_init(&run->lock, NULL);
 	pthread_cond_init(&run->stream_idle, NULL);
-	run->workers = pool_new(r->workers, 2 * (size_t)r->workers + 2, r->low_priority);
-	run->uploads = pool_new(WRITE_UPLOADS, WRITE_UPLOADS, r->low_priority);
+	run->workers = pool_new(r->workers, 2 * (size_t)r->workers + 2, true);
+	run->uploads = pool_new(WRITE_UPLOADS, WRITE_UPLOADS, true);
 	run->lists = write_lane_new(PACK_LISTS);
 	/* The marker comes first: from here on nobody deletes what we are about to rely on. */
 	if (runs_begin(r, run->run_id, command, e) || index_load(r, e) ||
@@ -87,19 +87,19 @@ streams_json(struct repo_run *run, json_t *array, uint64_t *bytes, struct err *e
 {
 	*bytes = 0;
 	for (struct stream *s = run->streams; s != NULL; s = s->next) {
-		char sha256[SHA256_HEX];
+		char digest[SHA256_HEX];
 		json_t *o;
 
 		if (!s->complete)
 			return err_set(e, ERR_FAILED, "stream \"%s\" is not complete", s->name);
-		hex_encode(sha256, s->sha256, sizeof(s->sha256));
+		hex_encode(digest, s->digest, sizeof(s->digest));
 		o = json_object();
 		json_put_str(o, "name", s->name);
 		json_put_str(o, "kind", s->kind);
 		json_put_str(o, "database", s->database);
 		json_put_int(o, "bytes", (int64_t)s->bytes);
 		*bytes += s->bytes;
-		json_put_str(o, "sha256", sha256);
+		json_put_str(o, "digest", digest);
 		json_put_int(o, "chunks", (int64_t)s->count);
 		json_put(o, "lists", json_incref(s->lists));
 		json_array_insert_new(array, 0, o);     /* the list of streams has the newest first */

@@ -360,7 +360,7 @@ read_pack(void *arg)
 static int
 check_data(struct verify *v, struct err *e)
 {
-	struct pool *pool = pool_new(READERS, READERS, 0);
+	struct pool *pool = pool_new(READERS, READERS, false);
 	uint64_t total = 0;
 
 	for (uint32_t i = 0; i < v->mark.pack_count; i++)

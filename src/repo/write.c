@@ -240,7 +240,6 @@ struct stream_sink {
 	struct lane *lane;
 	struct cut_state cut;
 	struct chunk_buf *chunk;        /* being filled */
-	struct hash *hash;
 };
 
 static struct chunk_buf *
@@ -289,7 +288,6 @@ stream_write(struct sink *sink, const void *data, size_t bytes, struct err *e)
 
 	if (write_check(s->run, e))
 		return -1;
-	hash_update(s->hash, data, bytes);
 	s->stream->bytes += bytes;
 	while (bytes > 0) {
 		bool ends;
@@ -322,10 +320,12 @@ put_list(struct repo_run *run, struct stream *stream, const struct buf *list, st
 	return 0;
 }
 
-/* The list of the stream's chunks, cut by content like everything else, so that what did not change is stored once. */
+/* The list of the stream's chunks, cut by content like everything else, so that what did not change is stored once; and its
+ * digest, which proves the order: the id of a chunk proves its bytes. */
 static int
 put_lists(struct repo_run *run, struct stream *stream, struct err *e)
 {
+	struct hash *whole = hash_sha256_new();
 	struct buf list = BUF_INIT;
 	size_t entries = 0;
 	int rc = 0;
@@ -338,12 +338,15 @@ put_lists(struct repo_run *run, struct stream *stream, struct err *e)
 		entries++;
 		if (i + 1 == stream->count || entries == LIST_MAX_ENTRIES ||
 		    (entries >= LIST_MIN_ENTRIES && (bytes_get_u16(c->id + CHUNK_ID_BYTES - 2) & LIST_CUT_MASK) == 0)) {
+			hash_update(whole, list.data, list.bytes);
 			rc = put_list(run, stream, &list, e);
 			buf_clear(&list);
 			entries = 0;
 		}
 	}
 	buf_free(&list);
+	hash_final(whole, stream->digest);
+	hash_free(whole);
 	return rc;
 }
 
@@ -359,7 +362,6 @@ stream_finish(struct sink *sink, struct err *e)
 	while (stream->pending > 0)
 		pthread_cond_wait(&s->run->stream_idle, &s->run->lock);
 	pthread_mutex_unlock(&s->run->lock);
-	hash_final(s->hash, stream->sha256);
 	if (write_check(s->run, e) || put_lists(s->run, stream, e))
 		return -1;
 	pthread_mutex_lock(&s->run->lock);
@@ -383,7 +385,6 @@ stream_free(struct sink *sink)
 		run->buffers = s->chunk;
 	}
 	pthread_mutex_unlock(&run->lock);
-	hash_free(s->hash);
 	free(s);
 }
 
@@ -435,7 +436,6 @@ repo_write(struct repo_run *run, const char *name, const char *kind, const char 
 	s->run = run;
 	s->stream = stream;
 	s->lane = lane_take(run);
-	s->hash = hash_sha256_new();
 	return &s->sink;
 }
 

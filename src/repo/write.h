@@ -42,7 +42,7 @@ struct stream {
 	struct chunk_ref *chunks;
 	size_t count, room, pending;
 	uint64_t bytes;
-	uint8_t sha256[SHA256_BYTES];
+	uint8_t digest[SHA256_BYTES];
 	json_t *lists;
 	bool complete;
 	struct stream *next;

@@ -28,6 +28,39 @@ what_was_written_comes_back_byte_for_byte(void **state)
 	world_free(w);
 }
 
+/* Every chunk authentic, the length right, and still not the stream: what a fault in keeping lists would look like. */
+static void
+authentic_chunks_of_another_stream_are_refused_before_the_end(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	uint8_t *data = noise(1000000, 1), *other = noise(1000000, 2);
+	struct buf back = BUF_INIT;
+	struct sink *to = sink_buf_new(&back, 1 << 30);
+	json_t *summary, *detail, *summary2, *detail2, *stream;
+	char id[33], id2[33];
+
+	(void)state;
+	backup_of(w->repo, data, 1000000, "2026-11-24T02:15:00Z", id);
+	backup_of(w->repo, other, 1000000, "2026-11-25T02:15:00Z", id2);
+	must(repo_load(w->repo, id, &summary, &detail, &e));
+	must(repo_load(w->repo, id2, &summary2, &detail2, &e));
+	stream = json_array_get(json_object_get(detail, "streams"), 0);
+	json_object_set(stream, "lists", json_object_get(json_array_get(json_object_get(detail2, "streams"), 0), "lists"));
+	assert_int_equal(repo_read(w->repo, stream, to, &e), -1);
+	assert_int_equal(e.kind, ERR_CORRUPT);
+	assert_non_null(strstr(e.msg, "other content"));
+	sink_free(to);
+	buf_free(&back);
+	json_decref(summary);
+	json_decref(detail);
+	json_decref(summary2);
+	json_decref(detail2);
+	free(data);
+	free(other);
+	world_free(w);
+}
+
 static void
 the_second_night_stores_only_what_changed(void **state)
 {
@@ -228,6 +261,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_written_comes_back_byte_for_byte),
+		cmocka_unit_test(authentic_chunks_of_another_stream_are_refused_before_the_end),
 		cmocka_unit_test(the_second_night_stores_only_what_changed),
 		cmocka_unit_test(a_run_that_was_abandoned_is_no_backup_and_is_found_again),
 		cmocka_unit_test(a_stream_without_finish_prevents_the_commit),
