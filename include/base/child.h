@@ -19,7 +19,9 @@ struct child_spec {
 	const char *const *env;         /* the whole environment, NULL-terminated; NULL is an empty one */
 	bool pipe_in;                   /* we write to its stdin (child_write_end); else it reads /dev/null */
 	bool pipe_out;                  /* we read its stdout (child_pump, child_read_end); else it goes where stderr goes */
-	int low_priority;               /* nice value to run at, 0 is ours */
+	/* Run as SCHED_BATCH: a program that is woken for each 8 KB which a backend sends then does not take the backend's
+	 * processor away each time, but reads what has come together when the backend waits. */
+	bool batch;
 
 	/* Runs in the child between fork and exec, async-signal-safe calls only; returns 0 or an errno, which becomes the
 	 * error of child_start, with `prepare_what` ("enter the sandbox").  May itself wait for a grandchild. */

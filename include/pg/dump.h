@@ -30,7 +30,6 @@ struct dump_options {
 	uint64_t large_table_bytes;             /* a table at least this large has a stream of its own; 0: none has */
 	int64_t lock_timeout_ms;                /* for the leader's locks, and again for each pg_dump's; 0: no limit */
 	int64_t idle_timeout_ms;                /* a pg_dump silent for so long is killed; 0: no limit */
-	int low_priority;                       /* nice value of the pg_dumps */
 };
 
 enum dump_kind { DUMP_PRE_DATA, DUMP_TABLE, DUMP_REST, DUMP_POST_DATA };

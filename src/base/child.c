@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +19,7 @@
 #include "base/stop.h"
 
 #define STDERR_KEPT 4096
+#define GATHER_US 1000
 #define PIPE_ROOM (1 << 20)             /* as large as an unprivileged process may ask for by default */
 #define READ_ROOM (256 * 1024)
 
@@ -86,8 +87,8 @@ become(const struct plan *p)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != p->parent)
 		_exit(127);
-	if (p->spec->low_priority != 0)
-		setpriority(PRIO_PROCESS, 0, p->spec->low_priority);
+	if (p->spec->batch)
+		(void)sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
 	if (dup2(p->in, 0) < 0 || dup2(p->out, 1) < 0 || dup2(p->err, 2) < 0)
 		failed[0] = errno;
 	if (failed[0] == 0 && p->spec->prepare != NULL && (failed[0] = p->spec->prepare(p->spec->prepare_ctx)) != 0)
@@ -360,6 +361,9 @@ child_pump(struct child *c, struct sink *s, int64_t idle_ms, struct err *e)
 		heard = clock_mono_ms();
 		if (sink_write(s, room, (size_t)n, e))
 			break;
+		/* A program that writes a row at a time would wake us for each; let some come together meanwhile. */
+		if (n < READ_ROOM / 2)
+			usleep(GATHER_US);
 	}
 	free(room);
 	if (rc != 0)

@@ -41,7 +41,7 @@ int
 parallel_run(unsigned jobs, size_t count, int (*task)(void *ctx, struct parallel *p, size_t i, struct err *e), void *ctx, struct err *e)
 {
 	struct parallel p = { .task = task, .ctx = ctx };
-	struct pool *pool = pool_new(jobs, jobs, 0);
+	struct pool *pool = pool_new(jobs, jobs, false);
 	int rc = 0;
 
 	pthread_mutex_init(&p.lock, NULL);

@@ -271,7 +271,7 @@ dump_run(struct dump *d, size_t i, struct sink *out, struct err *e)
 
 	if (env != NULL) {
 		struct child_spec spec = { .name = name, .argv = argv, .env = childenv_list(env), .pipe_out = true,
-			.low_priority = d->options.low_priority, .prepare = childenv_prepare, .prepare_ctx = env };
+			.batch = true, .prepare = childenv_prepare, .prepare_ctx = env };
 
 		child = child_start(&spec, e);
 	}

@@ -217,7 +217,7 @@ put_one(void *arg)
 static void
 long_listing_has_every_object_once(void **state)
 {
-	struct pool *p = pool_new(8, 16, 0);
+	struct pool *p = pool_new(8, 16, false);
 	struct one *all = mem_zero(contract.many, sizeof(*all));
 	struct seen seen = { .times = mem_zero(contract.many, 1) };
 	struct err e = ERR_INIT;
