@@ -57,8 +57,9 @@ tries_again(struct tries *t, struct err *e)
 }
 
 /*
- * The name is taken, and an earlier try of ours may be the reason.  Its bytes decide, not its length: 0 when they are ours;
- * else -1 with `e` as it was, or as the reading failed.
+ * The name is taken, and a try of ours may be the reason: an earlier one, or this one, since libcurl itself sends a request once
+ * more when a kept connection ends without an answer.  Bytes decide, not the length: 0 when they are ours; else -1 with `e` as
+ * it was, or ERR_STORE where the reading may be tried again.
  */
 static int
 is_ours(struct store *inner, const char *name, const void *data, size_t bytes, struct err *e)
@@ -68,8 +69,10 @@ is_ours(struct store *inner, const char *name, const void *data, size_t bytes, s
 	int rc = -1;
 
 	if (store_get(inner, name, 0, 0, &there, &failed) != 0) {
-		*e = failed;
-		err_wrap(e, "reading back what an earlier attempt may have put");
+		if (failed.kind == ERR_STORE) {
+			*e = failed;
+			err_wrap(e, "reading back what an earlier attempt may have put");
+		}
 	} else if (there.bytes == bytes && (bytes == 0 || memcmp(there.data, data, bytes) == 0)) {
 		err_clear(e);
 		rc = 0;
@@ -87,7 +90,7 @@ retry_put(struct store *s, const char *name, const void *data, size_t bytes, str
 	do {
 		if (store_put(r->inner, name, data, bytes, e) == 0)
 			return 0;
-		if (e->kind == ERR_EXISTS && t.done > 0 && is_ours(r->inner, name, data, bytes, e) == 0)
+		if (e->kind == ERR_EXISTS && is_ours(r->inner, name, data, bytes, e) == 0)
 			return 0;
 	} while (tries_again(&t, e));
 	return -1;
