@@ -16,7 +16,8 @@
  *
  * dump_begin opens the leading connection, which locks every table that pg_dump will read (ACCESS SHARE), *then* takes and
  * exports its snapshot, and holds both until dump_free: a table that is truncated or rewritten in between cannot come out
- * empty.  dump_run runs one stream's pg_dump under that snapshot; several threads may run different streams at once.
+ * empty.  Where the server has no room for so many locks (struct dump_locks) they are left out, and dump_end looks for such a
+ * table instead: where one plain pg_dump works, so does this.  dump_run runs one stream's pg_dump under that snapshot; several threads may run different streams at once.
  * dump_end asks the leader whether it held to the end: nothing may be committed before it returned 0.
  *
  * Together the streams are what one plain pg_dump would write, each entry in exactly one of them: `pre-data`, one for each
@@ -43,6 +44,16 @@ struct dump_stream {
 
 struct dump;
 
+/* What the locks of a dump need of a server's lock table, and what that is sure to hold. */
+struct dump_locks {
+	uint64_t relations;             /* that one pg_dump of the whole database may lock */
+	uint64_t room;                  /* locks of all sessions together */
+	bool fit;                       /* so that the leader locks too */
+	unsigned wanted;                /* the max_locks_per_transaction with which they fit */
+};
+
+int dump_locks(struct dump_locks *l, struct conn *c, struct err *e) MUST_USE;
+
 struct dump *dump_begin(const struct pg_target *target, const char *dbname, const struct tools *tools,
     const struct dump_options *options, struct err *e) MUST_USE;
 
@@ -61,7 +72,8 @@ int dump_run(struct dump *d, size_t i, struct sink *out, struct err *e) MUST_USE
  * the report and the log (R38).  An array of strings, empty when there are none. */
 json_t *dump_waiters(struct dump *d, struct err *e) MUST_USE;
 
-/* Whether the leader still holds snapshot and locks: 0, or ERR_DATABASE and the dump is worth nothing. */
+/* Whether the leader still holds snapshot and locks: 0, or the dump is worth nothing: ERR_DATABASE, or ERR_LOCKED with the name of
+ * a table that was rewritten or dropped where none could be locked first. */
 int dump_end(struct dump *d, struct err *e) MUST_USE;
 void dump_free(struct dump *d);                         /* lets go of snapshot and locks; NULL is nothing */
 

@@ -12,6 +12,7 @@
 #include "base/rand.h"
 #include "ops/common.h"
 #include "pg/conn.h"
+#include "pg/dump.h"
 #include "pg/facts.h"
 #include "pg/scratch.h"
 #include "pg/tools.h"
@@ -271,6 +272,24 @@ check_tools(struct check *c)
 }
 
 static void
+check_locks(struct check *c, struct conn *conn, const char *what)
+{
+	struct err e = ERR_INIT;
+	struct dump_locks locks;
+	char *fix;
+
+	if (dump_locks(&locks, conn, &e)) {
+		line_err(c, "source", what, &e);
+		return;
+	}
+	fix = mem_printf("Set max_locks_per_transaction = %u on the server, which takes a restart of it.", locks.wanted);
+	if (!locks.fit)
+		line(c, "source", what, WARNING, fix, "%llu relations, and the server is sure of room for %llu locks: the dump cannot lock its tables ahead, and a "
+		    "table that is rewritten or dropped meanwhile costs another try", (unsigned long long)locks.relations, (unsigned long long)locks.room);
+	free(fix);
+}
+
+static void
 check_database(struct check *c, const char *name)
 {
 	struct err e = ERR_INIT;
@@ -296,6 +315,7 @@ check_database(struct check *c, const char *name)
 			    "%lld large objects: pg_read_all_data does not cover them, and pg_dump fails on one that it may not read",
 			    (long long)json_opt_int(facts, "large_objects", 0));
 		json_add(c->databases, facts);
+		check_locks(c, conn, what);
 	}
 	conn_close(conn);
 	free(what);

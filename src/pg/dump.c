@@ -1,17 +1,19 @@
 #include "pg/dump.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/child.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "pg/conn_private.h"
+#include "pg/dump_locks.h"
 #include "pg/dump_plan.h"
 #include "pg/childenv.h"
 #include "pg/facts.h"
 
-#define LOCK_BATCH 200
 #define LOCK_ROUNDS 10
 
 struct dump {
@@ -23,12 +25,10 @@ struct dump {
 	int64_t time_us;
 	json_t *facts;
 	struct dump_plan plan;
+	struct dump_locks locks;
+	bool ahead;                     /* the leader holds a lock of every table */
+	pthread_mutex_t all_tables;     /* held while a pg_dump runs that locks every table: see dump_run */
 };
-
-/* Every table that pg_dump locks. */
-#define LOCKED_TABLES \
-	" FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace" \
-	" WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
 /* R38, R42: nothing of the role's settings may end this session while the pg_dumps run; nothing outside the catalogs may be
  * swapped for a view under us.  Names that a server does not know are passed over. */
@@ -52,41 +52,6 @@ settle_session(struct dump *d, struct err *e)
 	return r != NULL ? 0 : -1;
 }
 
-/* Opens the transaction and locks all tables there are.  1 when one of them went away meanwhile. */
-static int
-lock_tables(struct dump *d, struct err *e)
-{
-	struct rows *r = conn_query(d->leader, "SELECT format('%I.%I', n.nspname, c.relname)" LOCKED_TABLES " ORDER BY c.oid", NULL, e);
-	struct buf sql = BUF_INIT;
-	int rc = -1;
-
-	if (r == NULL || conn_exec(d->leader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", e))
-		goto out;
-	for (size_t i = 0; i < conn_rows(r); i++) {
-		bool last = i + 1 == conn_rows(r) || (i + 1) % LOCK_BATCH == 0;
-
-		buf_addf(&sql, "%s ONLY %s", sql.bytes == 0 ? "LOCK TABLE" : ",", conn_cell(r, i, 0));
-		if (!last)
-			continue;
-		buf_addstr(&sql, " IN ACCESS SHARE MODE");
-		if (conn_exec(d->leader, (const char *)sql.data, e)) {
-			/* undefined_table, invalid_schema_name, wrong_object_type */
-			if (strcmp(conn_sqlstate(d->leader), "42P01") == 0 || strcmp(conn_sqlstate(d->leader), "3F000") == 0 ||
-			    strcmp(conn_sqlstate(d->leader), "42809") == 0)
-				rc = 1;
-			else
-				err_wrap(e, "lock the tables");
-			goto out;
-		}
-		buf_clear(&sql);
-	}
-	rc = 0;
-out:
-	buf_free(&sql);
-	conn_rows_free(r);
-	return rc;
-}
-
 /* The first query of the transaction: the snapshot is taken here, behind the locks. */
 static int
 take_snapshot(struct dump *d, struct err *e)
@@ -105,37 +70,33 @@ take_snapshot(struct dump *d, struct err *e)
 	return 0;
 }
 
-/* A table of the snapshot that we have not locked: one that came between the list and the snapshot.  NULL when there is none. */
-static int
-find_unlocked(char **name, struct dump *d, struct err *e)
-{
-	return conn_value(name, d->leader, "SELECT format('%I.%I', n.nspname, c.relname)" LOCKED_TABLES
-	    " AND c.oid NOT IN (SELECT relation FROM pg_locks WHERE locktype = 'relation' AND pid = pg_backend_pid() AND granted"
-	    " AND mode = 'AccessShareLock' AND relation IS NOT NULL) LIMIT 1", NULL, e);
-}
-
 /*
  * TRUNCATE and a rewriting ALTER TABLE are not MVCC-safe: a table that is rewritten between a snapshot and its pg_dump's lock
- * reads as empty, with exit status 0.  So the locks come first, and then the snapshot; LOCK takes none.
+ * reads as empty, with exit status 0.  So the locks come first, and then the snapshot; LOCK takes none.  Where the server has
+ * not room for both our locks and a pg_dump's, ours are left out, and dump_end looks for such a table instead.
  */
 static int
 lock_and_snapshot(struct dump *d, struct err *e)
 {
 	char *unlocked = NULL;
 
+	if (dump_locks(&d->locks, d->leader, e))
+		return -1;
+	d->ahead = d->locks.fit;
 	for (int round = 0; round < LOCK_ROUNDS; round++) {
-		int rc = lock_tables(d, e);
+		enum locked locked = dump_lock_tables(d->leader, d->ahead, e);
 
 		free(unlocked);
 		unlocked = NULL;
-		if (rc == 0 && (take_snapshot(d, e) || find_unlocked(&unlocked, d, e)))
-			rc = -1;
-		if (rc < 0) {
-			free(unlocked);
+		if (locked == LOCKED_NOT)
 			return -1;
+		if (locked == LOCKED_ALL) {
+			if (take_snapshot(d, e) || (d->ahead && dump_find_unlocked(&unlocked, d->leader, e)))
+				return -1;
+			if (unlocked == NULL)
+				return 0;
 		}
-		if (rc == 0 && unlocked == NULL)
-			return 0;
+		d->ahead = d->ahead && locked != LOCKED_NO_ROOM;
 		err_clear(e);
 		if (conn_exec(d->leader, "ROLLBACK", e)) {
 			free(unlocked);
@@ -158,6 +119,7 @@ dump_begin(const struct pg_target *target, const char *dbname, const struct tool
 	d->tools = tools;
 	d->options = *options;
 	d->dbname = mem_strdup(dbname);
+	pthread_mutex_init(&d->all_tables, NULL);
 	d->leader = conn_open(target, dbname, e);
 	if (d->leader == NULL)
 		goto failed;
@@ -170,6 +132,9 @@ dump_begin(const struct pg_target *target, const char *dbname, const struct tool
 	if (settle_session(d, e) || lock_and_snapshot(d, e) ||
 	    dump_plan_make(&d->plan, d->leader, options->large_table_bytes, e) || (d->facts = facts_database(d->leader, e)) == NULL)
 		goto failed;
+	if (!d->ahead)
+		log_info("database \"%s\": the server has no room for the locks of %" PRIu64 " relations twice; tables are not locked ahead of pg_dump",
+		    dbname, d->locks.relations);
 	return d;
 failed:
 	dump_free(d);
@@ -215,6 +180,10 @@ judge_words(struct dump *d, const char *name, const char *words, struct err *e)
 		err_set(e, ERR_LOCKED, "%s could not get its lock within %lld ms: %s", name, (long long)d->options.lock_timeout_ms,
 		    blocker != NULL ? blocker : "whoever was in the way is gone");
 		free(blocker);
+	} else if (strstr(words, "out of shared memory") != NULL) {
+		/* Others' locks count too, and go: another try is worth it. */
+		err_set(e, ERR_LOCKED, "%s: the server has no room for the locks of %" PRIu64 " relations", name, d->locks.relations);
+		err_hint(e, "Set max_locks_per_transaction = %u on the server, which takes a restart of it.", d->locks.wanted);
 	} else if (strstr(words, "server closed the connection") != NULL || strstr(words, "connection to server") != NULL ||
 	    strstr(words, "terminating connection") != NULL || strstr(words, "no connection to the server") != NULL) {
 		e->kind = ERR_DATABASE;
@@ -258,8 +227,8 @@ dump_argv(const struct dump *d, size_t i, char *shared[2])
 	return argv;
 }
 
-int
-dump_run(struct dump *d, size_t i, struct sink *out, struct err *e)
+static int
+run_pg_dump(struct dump *d, size_t i, struct sink *out, struct err *e)
 {
 	const struct dump_stream *s = &d->plan.streams[i];
 	const char *what = s->kind == DUMP_TABLE ? s->name + strlen("table ") : s->name;
@@ -289,6 +258,25 @@ dump_run(struct dump *d, size_t i, struct sink *out, struct err *e)
 	return rc;
 }
 
+/*
+ * A pg_dump of one table locks that table alone, any other every table of the database.  Of these one runs at a time: with
+ * ours that makes two locks a table, and without ours what a plain pg_dump needs.  It costs little, since of the three only
+ * `rest` takes long.
+ */
+int
+dump_run(struct dump *d, size_t i, struct sink *out, struct err *e)
+{
+	bool all = d->plan.streams[i].kind != DUMP_TABLE;
+	int rc;
+
+	if (all)
+		pthread_mutex_lock(&d->all_tables);
+	rc = run_pg_dump(d, i, out, e);
+	if (all)
+		pthread_mutex_unlock(&d->all_tables);
+	return rc;
+}
+
 json_t *
 dump_waiters(struct dump *d, struct err *e)
 {
@@ -313,7 +301,7 @@ dump_waiters(struct dump *d, struct err *e)
 int
 dump_end(struct dump *d, struct err *e)
 {
-	char *value = NULL;
+	char *value = NULL, *lost = NULL;
 
 	/* Idle in transaction until now; a statement within it is the proof that the transaction still is. */
 	if (conn_value(&value, d->leader, "SELECT 1", NULL, e))
@@ -321,7 +309,17 @@ dump_end(struct dump *d, struct err *e)
 	free(value);
 	if (!conn_in_transaction(d->leader))
 		return err_set(e, ERR_DATABASE, "the transaction that held the dump's snapshot has ended");
-	return 0;
+	if (d->ahead)
+		return 0;
+	if (dump_find_rewritten(&lost, d->leader, &d->target, d->dbname, e))
+		return -1;
+	if (lost == NULL)
+		return 0;
+	err_set(e, ERR_LOCKED, "table %s was rewritten or dropped while the dump ran", lost);
+	err_hint(e, "Set max_locks_per_transaction = %u on the server: then the dump locks its tables first, and such a change waits (R38).",
+	    d->locks.wanted);
+	free(lost);
+	return -1;
 }
 
 void
@@ -330,6 +328,7 @@ dump_free(struct dump *d)
 	if (d == NULL)
 		return;
 	conn_close(d->leader);
+	pthread_mutex_destroy(&d->all_tables);
 	dump_plan_free(&d->plan);
 	json_decref(d->facts);
 	free(d->dbname);
