@@ -271,16 +271,46 @@ def test_source_that_denies_is_said_without_the_password(ready, source, database
     assert result.code in (FAILED, DATABASE) and "nobody_known" in result.err, str(result)
 
 
-def test_large_row_and_many_tables(agent, source, new_database, restored):
-    """A row of 128 MiB passes through with memory bounded, and 3,000 tables are locked and dumped as one."""
+def resident(pid):
+    """Bytes of memory that the process has had at most."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return sum(int(line.split()[1]) << 10 for line in f if line.startswith("VmHWM:"))
+
+
+def test_largest_row_that_copy_can_give(agent, source, new_database, restored):
+    """A field of COPY's text has less than 1 GiB, and a bytea of n bytes takes 2n + 3 of it: a row of 500 MiB is about the largest
+    that pg_dump can read.  It passes through holdfast with memory bounded, which pg_dump's own is not."""
     name = new_database("large")
-    source.sql(name, "create table blob as select string_agg(sha256(n::text::bytea), ''::bytea) as b from generate_series(1, 4194304) n")
-    source.sql(name, "do $$ begin for n in 1..3000 loop execute format('create table t%s (a int)', n); end loop; end $$")
+    source.sql(name, "create table blob as select decode(repeat(md5('x'), 32768000), 'hex') as b")
+    source.sql(name, "alter table blob add column n int; update blob set n = length(b)")
     agent.configure(source={"databases": [name]})
     agent.init()
-    agent.backup()
+    running, most = agent.start("backup"), 0
+    while running.poll() is None:
+        most = max(most, resident(running.pid))
+        time.sleep(0.1)
+    assert running.returncode in (OK, WARNINGS)
+    assert 0 < most < 1 << 29, f"{most >> 20} MiB were resident"
     agent.restored(restored, "large")
-    query = "select md5(b) || length(b) from blob"
+    query = "select md5(b) || n from blob"
     assert restored.value("large", query) == source.value(name, query)
-    tables = "select count(*) from pg_tables where schemaname = 'public'"
-    assert restored.value("large", tables) == "3001"
+    assert restored.value("large", "select n from blob") == str(500 << 20)
+
+
+def test_ten_thousand_tables_on_a_server_as_it_comes(agent, session_folder, restored):
+    """A plain pg_dump just fits into the lock table of a server with default settings, and so does a backup (R38)."""
+    server = Cluster(os.path.join(session_folder, "tables"), options=["max_connections=100"])
+    try:
+        server.create("many")
+        server.sql("many", "do $$ begin for n in 1..10000 loop execute format('create table t%s as select %s as a', n, n); "
+                           "if n % 1000 = 0 then commit; end if; end loop; end $$")
+        agent.configure(source={"host": server.host, "databases": ["many"]}, backup={"jobs": 2})
+        agent.init()
+        said = agent("check").out.decode()
+        assert "10000 relations" in said and "max_locks_per_transaction = 128" in said, said
+        assert agent.backup()["rows"] == 10000
+    finally:
+        server.destroy()
+    agent.restored(restored, "many")
+    assert restored.value("many", "select count(*) from pg_tables where schemaname = 'public'") == "10000"
+    assert restored.value("many", "select a from t9999") == "9999"
