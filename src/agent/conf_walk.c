@@ -41,14 +41,14 @@ scalar_text(const struct conf_key *k, const config_setting_t *s, const char **wa
 
 	switch (k->type) {
 	case CONF_FLAG:
-		*wanted = "true or false";
+		*wanted = "true or false, without quotes";
 		return type == CONFIG_TYPE_BOOL ? mem_strdup(config_setting_get_bool(s) ? "true" : "false") : NULL;
-	case CONF_NUMBER:
-		*wanted = "a number";
-		return is_number(s) ? mem_printf("%lld", config_setting_get_int64(s)) : NULL;
 	case CONF_PORT:
+	case CONF_NUMBER:
+		*wanted = "a number, without quotes";
+		return is_number(s) ? mem_printf("%lld", config_setting_get_int64(s)) : NULL;
 	case CONF_SIZE:
-		*wanted = k->type == CONF_PORT ? "a number" : "a size, as \"64 MiB\"";
+		*wanted = "a size, as \"64 MiB\"";
 		if (is_number(s))
 			return mem_printf("%lld", config_setting_get_int64(s));
 		break;
@@ -134,8 +134,11 @@ take_check_member(struct conf *c, struct check_sql *check, const config_setting_
 			continue;
 		if (members[i].place == &check->expect && is_number(m))
 			*members[i].place = conf_arena_keep(&c->arena, mem_printf("%lld", config_setting_get_int64(m)));
-		else if (text == NULL || text[0] == '\0')
-			conf_complain(c, place_of(c, m), NULL, "drill.checks: \"%s\" must be a string, not empty", near.wanted);
+		else if (text == NULL)
+			conf_complain(c, place_of(c, m), NULL, "drill.checks: \"%s\" is %s, and must be a string%s", near.wanted, type_words(m),
+				members[i].place == &check->expect ? " or a number" : "");
+		else if (text[0] == '\0')
+			conf_complain(c, place_of(c, m), NULL, "drill.checks: \"%s\" is empty", near.wanted);
 		else
 			*members[i].place = conf_arena_keep(&c->arena, mem_strdup(text));
 		return;
@@ -189,7 +192,7 @@ take(struct conf *c, const struct conf_key *k, const config_setting_t *s)
 		conf_complain(c, place_of(c, s), NULL, "%s: is %s, and must be a list: %s", k->path, type_words(s),
 			k->type == CONF_LIST ? "[ \"...\", \"...\" ]" : "( { name = \"...\"; sql = \"...\"; } )");
 	else if (k->type == CONF_ALL_OR_LIST && (config_setting_type(s) != CONFIG_TYPE_STRING || strcmp(config_setting_get_string(s), "all") != 0))
-		conf_complain(c, place_of(c, s), NULL, "%s: must be \"all\" or a list: [ \"...\", \"...\" ]", k->path);
+		conf_complain(c, place_of(c, s), NULL, "%s: is %s, and must be \"all\" or a list: [ \"...\", \"...\" ]", k->path, type_words(s));
 	else
 		take_scalar(c, k, s);
 }

@@ -80,7 +80,7 @@ MISTAKES = [
     ("backup: { levle = 3; };", 3, 'unknown key "backup.levle": is "backup.level" meant?'),
     ("bucket = \"x\";", 3, 'unknown key "bucket": is "repository.s3.bucket" meant?'),
     ("frobnicate = 1;", 3, 'unknown key "frobnicate"'),
-    ("backup: { level = \"3\"; };", 3, "backup.level: is a string, and must be a number"),
+    ("backup: { level = \"3\"; };", 3, "backup.level: is a string, and must be a number, without quotes"),
     ("backup: { level = 25; };", 3, "backup.level: 25 is out of range: 1 to 19"),
     ("backup: { level = 0; };", 3, "out of range"),
     ("backup: { level = 3.5; };", 3, "is a fraction"),
@@ -111,7 +111,12 @@ MISTAKES = [
     ("source: { databases = ( \"a\", 3 ); };", 3, "element 2 is a number"),
     ("source: { sslmode = \"verify\"; };", 3, '"verify" is none of "disable", "allow", "prefer", "require", "verify-ca", "verify-full"'),
     ("source: { port = 0; };", 3, "source.port: 0 is out of range: 1 to 65535"),
-    ("source: { port = \"pg\"; };", 3, '"pg" is not a whole number'),
+    ("source: { port = \"5432\"; };", 3, "source.port: is a string, and must be a number, without quotes"),
+    ("source: { databases = \"langfuse, reports\"; };", 3, "source.databases: is a string, and must be"),
+    ("source: { databases = { a = 1; }; };", 3, "source.databases: is a group, and must be"),
+    ("drill: { checks = ( { name = \"a\"; sql = 1; } ); };", 3, '"sql" is a number, and must be a string'),
+    ("drill: { checks = ( { name = \"a\"; sql = \"x\"; expect = true; } ); };", 3, '"expect" is true or false, and must be a string or a number'),
+    ("drill: { checks = ( { name = \"\"; sql = \"x\"; } ); };", 3, '"name" is empty'),
     ("source: { sslcert = \"/c\"; };", 3, "sslcert and sslkey go together"),
     ("source: { password_file = \"/a\"; passfile = \"/b\"; };", 3, "either password_file or passfile"),
     ("keep: { last = 0; daily = 0; weekly = 0; monthly = 0; };", 3, "every backup would expire"),
@@ -132,6 +137,24 @@ def test_a_mistake_is_named_with_its_line(load, text, line, said):
     assert code == 2
     assert said in stderr
     assert f'holdfast.cfg" line {line}: ' in stderr.split("\n")[0]
+
+
+# A value of each type that libconfig has, and the keys that may have it.
+VALUES = {
+    '"64"': {"string", "name", "size"}, '"/x"': {"string", "absolute path", 'absolute path or ""'}, "64": {"number", "size"}, "2.5": set(),
+    "true": {"true or false"}, '[ "x" ]': {"list of strings", '"all" or list of strings'}, "[ 1 ]": set(), "( ( 1 ) )": set(), "{ }": set(),
+}
+
+
+def test_a_value_of_the_wrong_type_is_an_error_for_every_key(load):
+    for key, was in load(FOLDER)[1].items():
+        *groups, last = key.split(".")
+        for value, types in VALUES.items():
+            if was["type"] in types:
+                continue
+            text = "\n\n" + "".join(f"{g}: {{ " for g in groups) + f"{last} = {value};" + " };" * len(groups) + "\n"
+            code, _, stderr = load(text)
+            assert code == 2 and f'holdfast.cfg" line 3: {key}: ' in stderr, f"{text.strip()}\n{stderr}"
 
 
 CONTRADICTIONS = [
