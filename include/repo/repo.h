@@ -47,7 +47,8 @@ void repo_free(struct repo *r);         /* NULL is nothing */
 
 const char *repo_uuid(const struct repo *r);
 const char *repo_label(const struct repo *r);           /* the store's */
-const char *repo_holder_name(const struct repo *r);
+const char *repo_holder_name(const struct repo *r);      /* as the repository calls it, whatever its key file says */
+void repo_pin(const struct repo *r, char hex[65]);      /* what a key file's member "pin" must be to know this repository again */
 bool repo_can_read(const struct repo *r);               /* a recovery holder opened it */
 bool repo_pin_known(const struct repo *r);              /* the key file carries a pin */
 

@@ -133,19 +133,21 @@ const struct command args_commands[] = {
 	{ "keys list", "list who can open the repository", "", 0, 0, NULL, "Lists the holders of keys, and what each may do.",
 	  "holdfast keys list", "0125", COMMAND_ASKS | COMMAND_OPENS, run_keys_list },
 	{ "keys add", "let another key or passphrase open the repository", "NAME", 1, 1, keys_add_options,
-	  "Wraps the repository's secrets for one more holder. Takes a key that can read.",
+	  "Wraps the repository's secrets for one more holder, who is called NAME from now on, whatever its key file says, and prints two lines "
+	  "that belong into that key file. Takes a key that can read.",
 	  "holdfast keys add verifier --public-key 8f1e...\nholdfast keys add web1 --public-key 03ab... --agent-only\n"
 	  "holdfast keys add offline --new-passphrase-file /root/passphrase", "01258", COMMAND_OPENS, run_keys_add },
 	{ "keys identity", "make a key pair for a new holder", "NAME", 1, 1, keys_identity_options,
 	  "Writes a private key to a file that must not exist and prints its public half, which `keys add` on another machine takes. The private "
-	  "key never leaves this machine.",
+	  "key never leaves this machine. NAME stands in the file; the holder's name is the one that `keys add` is given.",
 	  "holdfast keys identity verifier --key-out /etc/holdfast/key", "0128", 0, run_keys_identity },
 	{ "keys rotate", "seal what comes from now on to a new vault key", "", 0, 0, NULL,
 	  "Opens a new epoch: later backups are sealed to a new key pair. Nothing that is stored is rewritten or lost.",
 	  "holdfast keys rotate", "01258", COMMAND_OPENS, run_keys_rotate },
-	{ "keys remove", "take the repository away from a holder", "ID", 1, 1, keys_remove_options,
-	  "Removes a holder's wrapped secrets. Who copied them before can still open what was written until the next `keys rotate`.",
-	  "holdfast keys remove 5c0d9a21", "01258", COMMAND_OPENS, run_keys_remove },
+	{ "keys remove", "take the repository away from a holder", "HOLDER", 1, 1, keys_remove_options,
+	  "Removes a holder's wrapped secrets. HOLDER is a name, an id, or a unique beginning of one (4 characters at least). Who copied the "
+	  "secrets before can still open what was written until the next `keys rotate`, which should follow.",
+	  "holdfast keys remove nightly\nholdfast keys remove 5c0d9a21", "01258", COMMAND_OPENS, run_keys_remove },
 	{ "backup", "take a backup", "", 0, 0, backup_options,
 	  "Dumps the configured databases under one snapshot each, stores what is not stored yet, and commits. It is a backup when this command "
 	  "ends with 0 or 3, and there is no trace in `list` when it does not.",

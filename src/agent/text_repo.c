@@ -8,33 +8,15 @@
 
 enum { STATE = 9 };                     /* columns of "WARNING  " */
 
-void
-text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
+static void
+list_holders(struct buf *to, const json_t *holders, const struct grid_look *look)
 {
 	struct grid *t = grid_new(look, "HOLDER|NAME|KIND|ROLE|>EPOCH|CREATED (UTC)|NOTE");
 	json_t *x;
 	size_t i;
 	char id[13];
 
-	if (json_opt_str(o, "repository", NULL) != NULL) {
-		buf_addstr(to, "repository ");
-		width_add(to, json_opt_str(o, "repository", ""), 80);
-		buf_addc(to, '\n');
-	}
-	if (json_opt_str(o, "public_key", NULL) != NULL) {
-		buf_addstr(to, "public key ");
-		width_add(to, json_opt_str(o, "public_key", ""), 200);
-		buf_addc(to, '\n');
-	}
-	json_array_foreach(json_object_get(o, "written"), i, x) {
-		buf_addstr(to, "written    ");
-		width_add(to, json_string_value(x) != NULL ? json_string_value(x) : "?", 4096);
-		buf_addc(to, '\n');
-	}
-	if (strcmp(json_opt_str(o, "command", ""), "init") == 0)
-		buf_addstr(to, "\nKeep a copy of the first key, and the passphrase if there is one, away from this machine and from the repository:\n"
-		    "without one of them nobody can ever read a backup. The repository needs nothing else to be restored from.\n\n");
-	json_array_foreach(json_object_get(o, "holders"), i, x) {
+	json_array_foreach(holders, i, x) {
 		struct buf note = BUF_INIT;
 
 		/* R29: what a rotation superseded stays until the next one. */
@@ -58,6 +40,90 @@ text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
 	if (!grid_is_empty(t) && to->bytes > 0)
 		buf_addc(to, '\n');
 	grid_end(t, to);
+}
+
+static const json_t *
+holder_of(const json_t *o, const char *id)
+{
+	json_t *x;
+	size_t i;
+
+	json_array_foreach(json_object_get(o, "holders"), i, x)
+		if (strcmp(json_opt_str(x, "id", ""), id) == 0)
+			return x;
+	return NULL;
+}
+
+/* "\"nightly\" (agent, 5c0d9a21f00d)" */
+static void
+add_holder(struct buf *to, const json_t *holder)
+{
+	buf_addc(to, '"');
+	width_add(to, json_opt_str(holder, "name", "?"), 64);
+	buf_addf(to, "\" (%.16s, %.12s)", json_opt_str(holder, "role", "?"), json_opt_str(holder, "id", "?"));
+}
+
+static void
+say_added(struct buf *to, const json_t *o, const json_t *holder)
+{
+	const json_t *members = json_object_get(o, "key_file");
+
+	add_holder(to, holder);
+	buf_addstr(to, strcmp(json_opt_str(holder, "role", ""), "agent") == 0 ? " can back up now, and not read.\n" : " can back up now, and read every backup.\n");
+	if (strcmp(json_opt_str(holder, "kind", ""), "passphrase") == 0)
+		return;
+	buf_addstr(to, "\nSo that its key knows this repository again, and no other put in its place: paste these two lines behind the first \"{\" of its\n"
+	    "key file, the one that `holdfast keys identity` wrote on its machine:\n\n  \"pin\": \"");
+	width_add(to, json_opt_str(members, "pin", ""), 64);
+	buf_addstr(to, "\",\n  \"repository\": \"");
+	width_add(to, json_opt_str(members, "repository", ""), 36);
+	buf_addstr(to, "\",\n");
+}
+
+static void
+say_written(struct buf *to, const json_t *o)
+{
+	json_t *x;
+	size_t i;
+
+	if (json_opt_str(o, "repository", NULL) != NULL) {
+		buf_addstr(to, "repository ");
+		width_add(to, json_opt_str(o, "repository", ""), 80);
+		buf_addc(to, '\n');
+	}
+	if (json_opt_str(o, "public_key", NULL) != NULL) {
+		buf_addstr(to, "public key ");
+		width_add(to, json_opt_str(o, "public_key", ""), 200);
+		buf_addc(to, '\n');
+	}
+	json_array_foreach(json_object_get(o, "written"), i, x) {
+		buf_addstr(to, "written    ");
+		width_add(to, json_string_value(x) != NULL ? json_string_value(x) : "?", 4096);
+		buf_addc(to, '\n');
+	}
+}
+
+/* One outcome has what each of these did; a table of all holders is for whoever asks for it. */
+void
+text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
+{
+	const json_t *removed = json_object_get(o, "removed"), *added = holder_of(o, json_opt_str(o, "holder", ""));
+
+	if (added != NULL) {
+		say_added(to, o, added);
+	} else if (removed != NULL) {
+		add_holder(to, removed);
+		buf_addstr(to, " was removed. What it copied before still opens what is stored, and what comes until `holdfast keys rotate`: run that now.\n");
+	} else if (json_opt_int(o, "epoch", 0) > 0) {
+		buf_addf(to, "Epoch %" PRId64 " has begun: what comes from now on is sealed to a new key, which ", json_opt_int(o, "epoch", 0));
+		text_count(to, (int64_t)json_array_size(json_object_get(o, "holders")), "holder has.\n", "holders have.\n");
+	} else {
+		say_written(to, o);
+		if (strcmp(json_opt_str(o, "command", ""), "init") == 0)
+			buf_addstr(to, "\nKeep a copy of the first key, and the passphrase if there is one, away from this machine and from the repository:\n"
+			    "without one of them nobody can ever read a backup. The repository needs nothing else to be restored from.\n\n");
+		list_holders(to, json_object_get(o, "holders"), look);
+	}
 }
 
 void

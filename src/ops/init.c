@@ -23,6 +23,19 @@ holder_json(const struct holder *h)
 	return o;
 }
 
+/* What a key file must say to know this repository again, as `init` writes it; a key that is let in later is made without. */
+static void
+put_key_file(struct repo *r, json_t *outcome)
+{
+	json_t *members = json_object();
+	char pin[65];
+
+	repo_pin(r, pin);
+	json_put_str(members, "pin", pin);
+	json_put_str(members, "repository", repo_uuid(r));
+	json_put(outcome, "key_file", members);
+}
+
 static int
 put_holders(struct repo *r, json_t *outcome, struct err *e)
 {
@@ -32,6 +45,7 @@ put_holders(struct repo *r, json_t *outcome, struct err *e)
 
 	json_put(outcome, "holders", array);
 	json_put_str(outcome, "repository", repo_uuid(r));
+	put_key_file(r, outcome);
 	if (keys_list(r, &holders, &count, &foreign, e))
 		return -1;
 	for (size_t i = 0; i < count; i++) {
@@ -206,6 +220,30 @@ add(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err
 	return rc;
 }
 
+/* Removes a holder and says which one it was: it may be named by a part of its id. */
+static int
+remove_holder(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err *e)
+{
+	struct holder *before = NULL, *after = NULL;
+	size_t n_before, n_after, foreign;
+	int rc = -1;
+
+	if (keys_list(repo, &before, &n_before, &foreign, e) == 0 && keys_remove(repo, r->holder, r->yes, e) == 0 &&
+	    keys_list(repo, &after, &n_after, &foreign, e) == 0)
+		rc = 0;
+	for (size_t i = 0; rc == 0 && i < n_before; i++) {
+		bool left = false;
+
+		for (size_t k = 0; k < n_after; k++)
+			left = left || strcmp(before[i].id, after[k].id) == 0;
+		if (!left)
+			json_put(outcome, "removed", holder_json(&before[i]));
+	}
+	free(before);
+	free(after);
+	return rc;
+}
+
 static int
 act(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err *e)
 {
@@ -222,7 +260,7 @@ act(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err
 		json_put_int(outcome, "epoch", epoch);
 		return 0;
 	case KEYS_REMOVE:
-		return keys_remove(repo, r->holder, r->yes, e);
+		return remove_holder(repo, r, outcome, e);
 	default:
 		return 0;
 	}

@@ -493,6 +493,8 @@ holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, cons
 			continue;
 		}
 		snprintf(holder_id, ID_TEXT, "%s", json_opt_str(object, "holder", ""));
+		/* The repository's word counts: a key file may have been made under another name. */
+		snprintf(self->name, sizeof(self->name), "%s", json_opt_str(object, "name", "?"));
 		self->role = strcmp(json_opt_str(object, "role", ""), "recovery") == 0 ? KEY_RECOVERY : KEY_AGENT;
 	}
 	if (!ours)

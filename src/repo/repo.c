@@ -362,6 +362,15 @@ repo_can_read(const struct repo *r)
 	return r->self->role == KEY_RECOVERY;
 }
 
+void
+repo_pin(const struct repo *r, char hex[65])
+{
+	uint8_t pin[32];
+
+	identity_pin(pin, r->uuid, &r->secrets);
+	hex_encode(hex, pin, sizeof(pin));
+}
+
 bool
 repo_pin_known(const struct repo *r)
 {

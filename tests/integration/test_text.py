@@ -2,6 +2,7 @@
 docs/outcomes.md promises and no others, and the exit code is the one that the manual names."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -404,6 +405,29 @@ def test_json_of_init_and_keys(story, tmp_path):
     assert {"store", "written"} <= set(words(of_some))
     made = story.agent.ok("keys", "identity", "somebody", "--key-out", str(tmp_path / "somebody"), "--json").json
     assert re.fullmatch("[0-9a-f]{64,}", made["public_key"]) and made["written"] == [str(tmp_path / "somebody")]
+
+
+def test_a_new_holder_is_told_what_its_key_file_needs(story, tmp_path):
+    agent, key = story.agent, tmp_path / "new key"
+    public = agent.ok("keys", "identity", "as-made", "--key-out", str(key), "--json").json["public_key"]
+    assert not {"pin", "repository"} & set(json.loads(key.read_text()))
+    added = agent.ok("keys", "add", "as-added", "--public-key", public)
+    assert re.match(r'"as-added" \(recovery, [0-9a-f]{12}\) can back up now, and read every backup\.\n', added.text)
+    assert "EPOCH" not in added.text, "a table that nobody asked for"
+    # Pasted where the text says, it is a key file that knows the repository.
+    key.write_text(key.read_text().replace("{\n", "{\n" + added.text[added.text.index('  "pin"'):], 1))
+    told = agent.ok("keys", "list", "--json", "--key-file", str(key)).json
+    assert {k: json.loads(key.read_text())[k] for k in ("pin", "repository")} == told["key_file"]
+    assert [h["name"] for h in told["holders"] if h["self"]] == ["as-added"], "the name that `keys add` was given counts"
+    lines = {line["what"]: line for line in agent("check", "--json", "--key-file", str(key)).json["lines"]}
+    assert "pin" not in lines and '"as-added"' in lines["this key"]["detail"]
+    # The pin of another repository is found out.
+    key.write_text(re.sub('"pin": "[0-9a-f]{8}', '"pin": "00000000', key.read_text()))
+    agent.fails(FAILED, "list", "--key-file", str(key), says="pinned to")
+    assert re.match(r'Epoch 2 has begun: .* 2 holders have\.\n\Z', agent.ok("keys", "rotate").text)
+    removed = agent("keys", "remove", "as-added")
+    assert removed.code == WARNINGS and removed.text.count("\n") == 1
+    assert removed.text.startswith('"as-added" (recovery, ') and "`holdfast keys rotate`" in removed.text
 
 
 def test_times_are_utc_and_numbers_are_whole(story):
