@@ -56,7 +56,7 @@ pid_t child_pid(const struct child *c);
 /* Sends a signal; nothing when it has ended. */
 void child_signal(struct child *c, int signo);
 
-/* What it wrote to stderr so far, the last 4 KiB; valid until freed. */
+/* What it wrote to stderr so far, the last 4 KiB of it with lines cut at 400 bytes; valid until freed. */
 const char *child_stderr(struct child *c);
 
 /* Kills it with SIGKILL if it runs, and reaps it.  NULL is nothing. */

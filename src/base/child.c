@@ -19,6 +19,7 @@
 #include "base/stop.h"
 
 #define STDERR_KEPT 4096
+#define LINE_KEPT 400
 #define GATHER_US 1000
 #define PIPE_ROOM (1 << 20)             /* as large as an unprivileged process may ask for by default */
 #define READ_ROOM (256 * 1024)
@@ -36,8 +37,25 @@ struct child {
 	pthread_mutex_t lock;           /* guards words */
 	char words[STDERR_KEPT + 1];
 	size_t words_bytes;
+	size_t line_bytes;              /* of the line that is being written to stderr */
 	char words_copy[STDERR_KEPT + 1];
 };
+
+/* Keeps the beginning of each line: pg_dump shows a query that names all tables there are, and what went wrong stands before it. */
+static size_t
+cut_lines(struct child *c, char *chunk, size_t bytes)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < bytes; i++) {
+		c->line_bytes = chunk[i] == '\n' ? 0 : c->line_bytes + 1;
+		if (c->line_bytes <= LINE_KEPT)
+			chunk[kept++] = chunk[i];
+		else if (c->line_bytes <= LINE_KEPT + 3)
+			chunk[kept++] = '.';
+	}
+	return kept;
+}
 
 static void *
 drain_stderr(void *arg)
@@ -57,7 +75,7 @@ drain_stderr(void *arg)
 		n = read(c->err_read, chunk, sizeof(chunk));
 		if (n == 0 || (n < 0 && errno != EINTR))
 			break;
-		got = n > 0 ? (size_t)n : 0;
+		got = n > 0 ? cut_lines(c, chunk, (size_t)n) : 0;
 		pthread_mutex_lock(&c->lock);
 		over = c->words_bytes + got > STDERR_KEPT ? c->words_bytes + got - STDERR_KEPT : 0;
 		memmove(c->words, c->words + over, c->words_bytes - over);
