@@ -208,7 +208,7 @@ def test_hostile_database_stays_in_its_cage(agent, source, new_database, session
             return 1;
         end $f$;
         -- An index wants an immutable function, and that may not write; what it calls may.
-        create function evil() returns int language plpgsql immutable as $f$ begin return attack(); end $f$;
+        create function evil() returns int language plpgsql immutable as $f$ begin return public.attack(); end $f$;
         create table t (a int);
         create index on t ((a + evil()));
         create materialized view v as select evil() with no data;
