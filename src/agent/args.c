@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/near.h"
 #include "base/mem.h"
+#include "base/near.h"
 
 enum { OPTIONS_MAX = 48, LONG_BASE = 256 };
 

@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #include "agent/conf_private.h"
-#include "agent/near.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/near.h"
 
 void
 conf_complain(struct conf *c, const char *where, const char *hint, const char *format, ...)

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "agent/conf_private.h"
-#include "agent/near.h"
 #include "base/mem.h"
+#include "base/near.h"
 
 static const char *
 place_of(struct conf *c, const config_setting_t *s)

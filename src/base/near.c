@@ -1,4 +1,4 @@
-#include "agent/near.h"
+#include "base/near.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
-#ifndef HF_AGENT_NEAR_H
-#define HF_AGENT_NEAR_H
+#ifndef HF_BASE_NEAR_H
+#define HF_BASE_NEAR_H
 
 #include <stddef.h>
 
