@@ -15,6 +15,9 @@ size_t width_of(const char *text);
 /* Appends at most `columns` columns of `text`, made harmless; a text that is cut ends in "…".  Returns the columns added. */
 size_t width_add(struct buf *to, const char *text, size_t columns);
 
+/* The same, cut in the middle: of "langfuse/public.observations" both ends say something. */
+size_t width_add_middle(struct buf *to, const char *text, size_t columns);
+
 /* The next line of a paragraph: as many whole words of *text as fit in `columns`, or as much of a word that is longer than a
  * line.  Moves *text to what is left, "" after the last line.  Owned by the caller; not made harmless: that is width_add's. */
 char *width_line(const char **text, size_t columns);

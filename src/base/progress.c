@@ -20,6 +20,17 @@ enum { DRAW_MS = 300, LOG_MS = 60000 };
 /* The rate forgets with this time constant: a pause of a second does not make the estimate jump, a new table does. */
 static const double smooth_ms = 5000;
 
+struct item {                           /* a stage of a stream at work */
+	struct sink sink;
+	struct progress *progress;
+	struct item *next;              /* begun later */
+	atomic_uint_fast64_t bytes;
+	bool counts;
+	uint64_t sampled_bytes;
+	double rate;
+	char name[256];
+};
+
 struct progress {
 	atomic_uint_fast64_t bytes, known;      /* added to by workers, once a chunk: no lock on that way */
 	bool silent, terminal;
@@ -27,7 +38,9 @@ struct progress {
 	pthread_mutex_t lock;                   /* all below */
 	pthread_cond_t wake;
 	bool over;
-	char what[64], item[256];
+	char what[64];
+	struct item *items;             /* oldest first */
+	const struct item *named;       /* on the line now, or NULL */
 	uint64_t expected;
 	int64_t started_ms, sampled_ms;
 	uint64_t sampled_bytes;
@@ -47,6 +60,27 @@ sample(struct progress *p, uint64_t bytes, int64_t now)
 	p->rate = p->rate > 0 ? p->rate + share * (current - p->rate) : current;
 	p->sampled_ms = now;
 	p->sampled_bytes = bytes;
+	for (struct item *i = p->items; i != NULL; i = i->next) {
+		uint64_t moved = atomic_load(&i->bytes);
+
+		i->rate += share * ((double)(moved - i->sampled_bytes) / passed - i->rate);
+		i->sampled_bytes = moved;
+	}
+}
+
+/* The one that moves most; the one that was named before unless another moves half as much again: a name that flickers between two
+ * is read by nobody. */
+static const struct item *
+at_work(struct progress *p)
+{
+	const struct item *most = p->items;
+
+	for (const struct item *i = p->items; i != NULL; i = i->next)
+		if (i->rate > most->rate)
+			most = i;
+	if (p->named == NULL || most->rate > 1.5 * p->named->rate)
+		p->named = most;
+	return p->named;
 }
 
 /* "12 GiB of 40 GiB (30 %), 85 MiB/s, 5 min 42 s left, 91 % known" */
@@ -61,8 +95,10 @@ describe(struct buf *to, struct progress *p, int64_t now)
 	if (bytes == 0 && p->expected == 0)
 		return;
 	buf_addf(to, ": %s", bytes_human(a, bytes));
-	/* An estimate that was too low is not shown on: "104 %" helps nobody. */
-	if (p->expected > 0 && bytes <= p->expected)
+	/* What is expected is an estimate, which may have been too low: then "104 %" helps nobody, and 100 % would not be true. */
+	if (p->expected > 0 && bytes > p->expected)
+		buf_addstr(to, " (99 %)");
+	else if (p->expected > 0)
 		buf_addf(to, " of %s (%u %%)", bytes_human(b, p->expected), (unsigned)((double)bytes * 100 / (double)p->expected));
 	if (p->rate > 0)
 		buf_addf(to, ", %s/s", bytes_human(a, (uint64_t)(p->rate * 1000)));
@@ -77,16 +113,18 @@ show(struct progress *p, int64_t now)
 {
 	struct buf numbers = BUF_INIT, line = BUF_INIT;
 	size_t columns = width_terminal(STDERR_FILENO, 80) - 1, left;
+	const struct item *item;
 
 	describe(&numbers, p, now);
+	item = at_work(p);
 	buf_add(&numbers, NULL, 0);
 	/* The numbers are what is looked at; the item's name takes what room is left, at least a little. */
 	left = width_of((char *)numbers.data) + width_of(p->what) + 2;
-	left = p->terminal ? (left < columns ? columns - left : 0) : sizeof(p->item);
+	left = p->terminal ? (left < columns ? columns - left : 0) : sizeof(item->name);
 	width_add(&line, p->what, sizeof(p->what));
-	if (p->item[0] != '\0' && left >= 8) {
+	if (item != NULL && left >= 8) {
 		buf_addc(&line, ' ');
-		width_add(&line, p->item, left);
+		width_add_middle(&line, item->name, left);
 	}
 	buf_add(&line, numbers.data, numbers.bytes);
 	if (p->terminal)
@@ -174,21 +212,12 @@ progress_phase(struct progress *p, const char *what, uint64_t expected_bytes)
 {
 	pthread_mutex_lock(&p->lock);
 	snprintf(p->what, sizeof(p->what), "%s", what);
-	p->item[0] = '\0';
 	p->expected = expected_bytes;
 	p->started_ms = p->sampled_ms = clock_mono_ms();
 	p->sampled_bytes = 0;
 	p->rate = 0;
 	atomic_store(&p->bytes, 0);
 	atomic_store(&p->known, 0);
-	pthread_mutex_unlock(&p->lock);
-}
-
-void
-progress_item(struct progress *p, const char *item)
-{
-	pthread_mutex_lock(&p->lock);
-	snprintf(p->item, sizeof(p->item), "%s", item);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -208,4 +237,58 @@ uint64_t
 progress_bytes(const struct progress *p)
 {
 	return atomic_load_explicit(&p->bytes, memory_order_relaxed);
+}
+
+/* ---- streams at work ---- */
+
+static int
+item_write(struct sink *s, const void *data, size_t bytes, struct err *e)
+{
+	struct item *i = (struct item *)s;
+
+	atomic_fetch_add_explicit(&i->bytes, bytes, memory_order_relaxed);
+	if (i->counts)
+		progress_add(i->progress, bytes);
+	return sink_write(s->next, data, bytes, e);
+}
+
+static int
+item_finish(struct sink *s, struct err *e)
+{
+	return sink_finish(s->next, e);
+}
+
+static void
+item_free(struct sink *s)
+{
+	struct item *i = (struct item *)s, **at;
+	struct progress *p = i->progress;
+
+	pthread_mutex_lock(&p->lock);
+	for (at = &p->items; *at != i; at = &(*at)->next)
+		continue;
+	*at = i->next;
+	if (p->named == i)
+		p->named = NULL;
+	pthread_mutex_unlock(&p->lock);
+	free(i);
+}
+
+struct sink *
+progress_sink_new(struct progress *p, const char *name, bool counts, struct sink *next)
+{
+	static const struct sink_ops ops = { item_write, item_finish, item_free };
+	struct item *i = mem_zero(1, sizeof(*i)), **at;
+
+	i->sink.ops = &ops;
+	i->sink.next = next;
+	i->progress = p;
+	i->counts = counts;
+	snprintf(i->name, sizeof(i->name), "%s", name);
+	pthread_mutex_lock(&p->lock);
+	for (at = &p->items; *at != NULL; at = &(*at)->next)
+		continue;
+	*at = i;
+	pthread_mutex_unlock(&p->lock);
+	return &i->sink;
 }

@@ -77,12 +77,12 @@ width_of(const char *text)
 	return columns;
 }
 
-size_t
-width_add(struct buf *to, const char *text, size_t columns)
+/* At most `limit` columns from the front, without a mark where it is cut. */
+static size_t
+add_front(struct buf *to, const char *text, size_t limit)
 {
 	const unsigned char *p = (const unsigned char *)text;
-	bool cut = width_of(text) > columns;
-	size_t limit = cut && columns > 0 ? columns - 1 : columns, used = 0;
+	size_t used = 0;
 
 	while (*p != '\0') {
 		const unsigned char *from = p;
@@ -97,11 +97,46 @@ width_add(struct buf *to, const char *text, size_t columns)
 			buf_addstr(to, "\xef\xbf\xbd");
 		used += w;
 	}
+	return used;
+}
+
+size_t
+width_add(struct buf *to, const char *text, size_t columns)
+{
+	bool cut = width_of(text) > columns;
+	size_t used = add_front(to, text, cut && columns > 0 ? columns - 1 : columns);
+
 	if (cut && columns > 0) {
 		buf_addstr(to, "…");
 		used++;
 	}
 	return used;
+}
+
+size_t
+width_add_middle(struct buf *to, const char *text, size_t columns)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	size_t all = width_of(text), used, behind;
+	bool shown;
+
+	if (all <= columns || columns < 3)
+		return width_add(to, text, columns);
+	behind = columns / 2;
+	used = add_front(to, text, columns - 1 - behind);
+	buf_addstr(to, "…");
+	/* Forward to where no more than `behind` columns are left, and past what combines with a letter that is cut off. */
+	while (*p != '\0' && all > behind)
+		all -= step(&p, &shown);
+	while (*p != '\0') {
+		const unsigned char *from = p;
+
+		if (step(&p, &shown) > 0) {
+			p = from;
+			break;
+		}
+	}
+	return used + 1 + add_front(to, (const char *)p, behind);
 }
 
 char *

@@ -54,11 +54,10 @@ bring_one(void *ctx, struct parallel *p, size_t i, struct err *e)
 
 	if (sink == NULL)
 		return -1;
-	progress_item(g->b->progress, name);
+	/* Post-data is a few lines of text and, when all of them have come, most of the work. */
+	sink = progress_sink_new(g->b->progress, piece->kind == DUMP_POST_DATA ? "indexes and constraints" : name, true, sink);
 	sink = parallel_guard(p, sink);
 	rc = repo_read(g->b->repo, piece->stream, sink, e);
-	if (rc == 0)
-		progress_add(g->b->progress, (uint64_t)json_opt_int(piece->stream, "bytes", 0));
 	sink_free(sink);
 	return rc;
 }
@@ -145,21 +144,75 @@ bring_streams(const struct bring *b, struct restore *restore, struct err *e)
 {
 	if (check_plan(b, e) || bring_kind(b, restore, false, DUMP_PRE_DATA, e) || bring_kind(b, restore, true, DUMP_REST, e))
 		return -1;
-	progress_item(b->progress, "indexes and constraints");
 	return bring_kind(b, restore, false, DUMP_POST_DATA, e);
 }
 
 uint64_t
-bring_bytes(const json_t *detail, const char *database)
+bring_bytes(const json_t *detail, const char *database, const struct restore *restore)
 {
-	json_t *stream;
+	json_t *row;
 	uint64_t bytes = 0;
 	size_t i;
 
-	json_array_foreach(json_object_get(detail, "streams"), i, stream)
-		if (strcmp(json_opt_str(stream, "database", ""), database) == 0)
+	json_array_foreach(json_object_get(detail, "plan"), i, row) {
+		const json_t *stream = stream_of(detail, json_opt_str(row, "stream", ""));
+
+		if (strcmp(json_opt_str(stream, "database", ""), database) != 0)
+			continue;
+		if (restore == NULL || section_kind(json_opt_str(row, "section", "")) != DUMP_TABLE ||
+		    restore_wants(restore, json_opt_str(row, "schema", ""), json_opt_str(row, "table", "")))
 			bytes += (uint64_t)json_opt_int(stream, "bytes", 0);
+	}
 	return bytes;
+}
+
+/* Tables, and what else a selection can name. */
+static bool
+is_relation(const char *desc)
+{
+	static const char *const kinds[] = { "TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE" };
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(desc, kinds[i]) == 0)
+			return true;
+	return false;
+}
+
+int
+bring_relations(struct repo *r, const json_t *detail, const char *database, json_t **relations, struct err *e)
+{
+	struct archive_digest digest = ARCHIVE_DIGEST_INIT;
+	const json_t *stream = NULL;
+	struct sink *reader;
+	json_t *row;
+	size_t i;
+	int rc;
+
+	json_array_foreach(json_object_get(detail, "plan"), i, row) {
+		const json_t *of = stream_of(detail, json_opt_str(row, "stream", ""));
+
+		if (section_kind(json_opt_str(row, "section", "")) == DUMP_PRE_DATA && strcmp(json_opt_str(of, "database", ""), database) == 0)
+			stream = of;
+	}
+	if (stream == NULL)
+		return err_set(e, ERR_CORRUPT, "the backup has no pre-data stream for database \"%s\"", database);
+	reader = archive_reader_new(&digest, NULL, sink_null_new());
+	rc = repo_read(r, stream, reader, e);
+	sink_free(reader);
+	*relations = rc == 0 ? json_array() : NULL;
+	for (size_t k = 0; rc == 0 && k < digest.n_items; k++) {
+		const struct archive_item *item = &digest.items[k];
+		json_t *o;
+
+		if (!is_relation(item->desc))
+			continue;
+		o = json_object();
+		json_put_str(o, "schema", item->namespace);
+		json_put_str(o, "name", item->tag);
+		json_add(*relations, o);
+	}
+	archive_digest_free(&digest);
+	return rc;
 }
 
 int

@@ -17,8 +17,11 @@ struct bring {
 
 int bring_streams(const struct bring *b, struct restore *restore, struct err *e) MUST_USE;
 
-/* Plain bytes of all streams of a database. */
-uint64_t bring_bytes(const json_t *detail, const char *database);
+/* Plain bytes of the streams of a database that are brought into `restore`; NULL: of all. */
+uint64_t bring_bytes(const json_t *detail, const char *database, const struct restore *restore);
+
+/* What a selection can name: an array of `schema`, `name` of the tables, views and sequences, as the backup's own schema has them. */
+int bring_relations(struct repo *r, const json_t *detail, const char *database, json_t **relations, struct err *e) MUST_USE;
 
 /* The text of the globals (a small stream, read into memory). */
 int bring_globals(struct repo *r, const json_t *detail, struct buf *text, struct err *e) MUST_USE;

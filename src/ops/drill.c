@@ -174,7 +174,7 @@ restore_it(struct drilled *x, struct err *e)
 	restore = restore_new(&options, e);
 	if (restore == NULL)
 		return -1;
-	progress_phase(d->ops->progress, "restore", bring_bytes(d->detail, x->name));
+	progress_phase(d->ops->progress, "restore", bring_bytes(d->detail, x->name, NULL));
 	rc = bring_streams(&b, restore, e);
 	if (rc == 0)
 		rc = restore_end(restore, x->cluster_facts, d->notes, e);

@@ -16,20 +16,24 @@ restore_selects(const struct restore *r)
 }
 
 bool
-restore_wants(const struct restore *r, const char *schema, const char *table)
+restore_selected(const char *const *tables, const char *const *schemas, const char *schema, const char *table)
 {
 	char *name;
 	bool yes = false;
 
-	if (!restore_selects(r))
-		return true;
-	for (const char *const *p = r->o.schemas; p != NULL && *p != NULL && !yes; p++)
+	for (const char *const *p = schemas; p != NULL && *p != NULL && !yes; p++)
 		yes = fnmatch(*p, schema, 0) == 0;
 	name = mem_printf("%s.%s", schema, table);
-	for (const char *const *p = r->o.tables; p != NULL && *p != NULL && !yes; p++)
+	for (const char *const *p = tables; p != NULL && *p != NULL && !yes; p++)
 		yes = fnmatch(*p, name, 0) == 0;
 	free(name);
 	return yes;
+}
+
+bool
+restore_wants(const struct restore *r, const char *schema, const char *table)
+{
+	return !restore_selects(r) || restore_selected(r->o.tables, r->o.schemas, schema, table);
 }
 
 /* Relations that a user made, with the table that an owned sequence belongs to.  Views before what they look at. */

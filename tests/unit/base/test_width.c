@@ -67,6 +67,32 @@ bytes_that_are_no_text_are_replaced_one_by_one(void **state)
 }
 
 static void
+check_middle(const char *text, size_t columns, const char *expected)
+{
+	struct buf out = BUF_INIT;
+
+	assert_int_equal(width_add_middle(&out, text, columns), width_of(expected));
+	buf_add(&out, NULL, 0);
+	assert_string_equal((char *)out.data, expected);
+	buf_free(&out);
+}
+
+static void
+a_name_that_is_cut_in_the_middle_keeps_both_ends(void **state)
+{
+	(void)state;
+	check_middle("langfuse/public.observations", 28, "langfuse/public.observations");
+	check_middle("langfuse/public.observations", 15, "langfus…vations");
+	check_middle("abcdef", 2, "a…");
+	check_middle("abcdef", 3, "a…f");
+	check_middle("", 3, "");
+	/* Wide characters are not halved, nor is an accent left without its letter. */
+	check_middle("資料資料資料", 7, "資…料");
+	check_middle("ae\xcc\x81xe\xcc\x81", 3, "a…e\xcc\x81");
+	check_middle("a\033[2Jb\033[2Jc", 7, "a\xef\xbf\xbd[…2Jc");
+}
+
+static void
 check_lines(const char *text, size_t columns, const char *expected)
 {
 	struct buf out = BUF_INIT;
@@ -106,6 +132,7 @@ main(void)
 		cmocka_unit_test(what_is_too_long_is_cut_between_characters),
 		cmocka_unit_test(a_name_cannot_send_an_escape_sequence_or_turn_the_line_around),
 		cmocka_unit_test(bytes_that_are_no_text_are_replaced_one_by_one),
+		cmocka_unit_test(a_name_that_is_cut_in_the_middle_keeps_both_ends),
 		cmocka_unit_test(a_paragraph_is_broken_between_words_and_loses_none),
 	};
 
