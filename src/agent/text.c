@@ -208,7 +208,8 @@ text_list(struct buf *to, const json_t *o, const struct grid_look *look)
 		grid_cell(t, json_opt_str(b, "suspect", NULL) != NULL ? GRID_YELLOW : GRID_PLAIN, (char *)notes.data);
 		buf_free(&notes);
 	}
-	if (grid_is_empty(t))
+	/* Where a database was asked for that no backup holds, a warning says so. */
+	if (grid_is_empty(t) && json_array_size(json_object_get(o, "warnings")) == 0)
 		buf_addstr(to, "There is no backup yet: holdfast backup takes one, holdfast check says first whether it can.\n");
 	grid_end(t, to);
 	if (json_opt_int(repository, "stored_bytes", -1) >= 0) {

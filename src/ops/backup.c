@@ -66,7 +66,7 @@ dump_one_stream(void *ctx, struct parallel *p, size_t i, struct err *e)
 	struct sink *sink = repo_write(d->backup->run, name, "dump", d->name);
 	int rc = -1;
 
-	progress_item(d->backup->ops->progress, name);
+	sink = progress_sink_new(d->backup->ops->progress, name, false, sink);
 	sink = archive_reader_new(&d->digests[i], NULL, parallel_guard(p, sink));
 	/* The sink is finished, and the stream with it part of the backup, only behind pg_dump's exit status (R4, R7). */
 	if (dump_run(d->dump, i, sink, e) == 0)
@@ -225,28 +225,13 @@ take_lock(struct backup *b, struct err *e)
 }
 
 static int
-choose_databases(struct backup *b, const char *const *asked, struct err *e)
-{
-	if (asked == NULL)
-		asked = b->settings->databases;
-	if (asked == NULL) {
-		b->names = facts_databases(b->lock, e);
-		return b->names == NULL ? -1 : 0;
-	}
-	b->names = json_array();
-	for (; *asked != NULL; asked++)
-		json_add(b->names, json_str(*asked));
-	return 0;
-}
-
-static int
 prepare(struct backup *b, const struct backup_request *r, struct err *e)
 {
 	if (ops_open(&b->opened, b->settings, 0, e) || take_lock(b, e))
 		return -1;
 	/* R39: a pg_dump that is too old is found before anything is begun. */
 	if (tools_find(&b->tools, TOOLS_DUMP, b->settings->source.bin_dir, conn_server_version(b->lock) / 10000, e) ||
-	    choose_databases(b, r->databases, e))
+	    ops_databases(b->lock, r->databases != NULL ? r->databases : b->settings->databases, &b->names, e))
 		return -1;
 	b->cluster = facts_cluster(b->lock, e);
 	if (b->cluster == NULL)

@@ -9,7 +9,13 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/near.h"
+#include "base/width.h"
 #include "pg/archive.h"
+#include "pg/conn.h"
+#include "pg/facts.h"
+
+enum { NAMED_MOST = 5 };                /* in a hint */
 
 int
 ops_open(struct opened *o, const struct settings *s, int flags, struct err *e)
@@ -82,6 +88,90 @@ ops_phase(json_t *outcome, const char *name, int64_t since_ms, uint64_t bytes)
 	if (bytes > 0)
 		json_put_int(phase, "bytes", (int64_t)bytes);
 	json_add(phases, phase);
+}
+
+int
+ops_hint_names(struct err *e, const char *before, const char *wanted, const json_t *names, const char *after)
+{
+	struct near near = { .wanted = wanted };
+	struct buf hint = BUF_INIT;
+	json_t *seen = json_object(), *name;
+	size_t i, count;
+
+	json_array_foreach(names, i, name) {
+		const char *text = json_string_value(name), *dot = strchr(text, '.');
+
+		/* "traces" alone stands for "app.traces". */
+		if (dot != NULL && strcmp(dot + 1, wanted) == 0)
+			near = (struct near){ wanted, text, 0 };
+		else
+			near_offer(&near, text);
+		json_put_bool(seen, text, true);
+	}
+	count = json_object_size(seen);
+	buf_addf(&hint, "%s%s", before, before[0] != '\0' ? " " : "");
+	if (near.best != NULL) {
+		buf_addstr(&hint, "Is \"");
+		width_add(&hint, near.best, 130);
+		buf_addstr(&hint, "\" meant?");
+	} else if (count == 0) {
+		buf_addstr(&hint, "There is none.");
+	} else {
+		const char *key;
+		size_t n = 0;
+
+		buf_addstr(&hint, count == 1 ? "There is " : "There are ");
+		json_object_foreach(seen, key, name) {
+			if (n == NAMED_MOST)
+				break;
+			buf_addstr(&hint, n == 0 ? "\"" : ", \"");
+			width_add(&hint, key, 40);
+			buf_addc(&hint, '"');
+			n++;
+		}
+		if (count > n)
+			buf_addf(&hint, " and %zu more", count - n);
+		buf_addc(&hint, '.');
+	}
+	buf_addf(&hint, "%s%s", after[0] != '\0' ? " " : "", after);
+	buf_add(&hint, NULL, 0);
+	err_hint(e, "%s", (const char *)hint.data);
+	buf_free(&hint);
+	json_decref(seen);
+	return -1;
+}
+
+int
+ops_databases(struct conn *c, const char *const *asked, json_t **names, struct err *e)
+{
+	json_t *all = facts_databases(c, e);
+
+	*names = NULL;
+	if (all == NULL)
+		return -1;
+	if (asked == NULL) {
+		*names = all;
+		return 0;
+	}
+	*names = json_array();
+	for (; *asked != NULL && e->kind == ERR_NONE; asked++) {
+		const char *const params[] = { *asked, NULL };
+		char *there = NULL;
+
+		/* One that is in no list of ours, as a template, may be backed up by its name. */
+		if (conn_value(&there, c, "SELECT count(*) FROM pg_catalog.pg_database WHERE datname = $1", params, e) == 0 && strcmp(there, "0") == 0) {
+			err_set(e, ERR_NOT_FOUND, "the server has no database \"%s\"", *asked);
+			ops_hint_names(e, "", *asked, all, "It is named by `source.databases`, or by --database.");
+		}
+		free(there);
+		json_add(*names, json_str(*asked));
+	}
+	json_decref(all);
+	if (e->kind == ERR_NONE)
+		return 0;
+	json_decref(*names);
+	*names = NULL;
+	return -1;
 }
 
 /* Puts what the reports say into the summaries: reports come oldest first, so the newest has the last word. */

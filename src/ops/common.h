@@ -24,6 +24,14 @@ json_t *ops_outcome(const char *command);
 void ops_warn(json_t *outcome, const char *format, ...) PRINTF_LIKE(2, 3);
 void ops_phase(json_t *outcome, const char *name, int64_t since_ms, uint64_t bytes);        /* bytes 0: without */
 
+/* For a name that does not exist: the hint says which one is near, or a few of those that there are, between two sentences of the
+ * caller's.  `names`: array of strings, any order, twice the same is once.  Returns -1. */
+int ops_hint_names(struct err *e, const char *before, const char *wanted, const json_t *names, const char *after);
+
+/* The databases to back up: those asked for, each known to exist, or (NULL) all.  *names is owned by the caller. */
+struct conn;
+int ops_databases(struct conn *c, const char *const *asked, json_t **names, struct err *e) MUST_USE;
+
 /* Summaries of all backups, newest first, each with `hold`, `proven` and `last_verdict` as the repository's holds and reports
  * have them. */
 int ops_backups(struct repo *r, json_t **backups, struct err *e) MUST_USE;

@@ -16,6 +16,21 @@ holds_database(const json_t *summary, const char *database)
 	return false;
 }
 
+/* None may be what is so, and may be a name that is mistyped. */
+static void
+warn_of_name(json_t *outcome, const json_t *backups, const char *database)
+{
+	struct err names = ERR_INIT;
+	json_t *all = json_array(), *backup;
+	size_t i;
+
+	json_array_foreach(backups, i, backup)
+		json_array_extend(all, json_object_get(backup, "databases"));
+	ops_hint_names(&names, "", database, all, "");
+	ops_warn(outcome, "no backup holds a database \"%s\": %s", database, names.hint);
+	json_decref(all);
+}
+
 int
 ops_list(const struct ops *o, const char *database, json_t **outcome, struct err *e)
 {
@@ -35,6 +50,8 @@ ops_list(const struct ops *o, const char *database, json_t **outcome, struct err
 		json_array_foreach(all, i, backup)
 			if (database == NULL || holds_database(backup, database))
 				json_add(shown, json_incref(backup));
+		if (json_array_size(all) > 0 && json_array_size(shown) == 0)
+			warn_of_name(*outcome, all, database);
 		json_put_str(repository, "id", repo_uuid(opened.repo));
 		json_put_str(repository, "label", repo_label(opened.repo));
 		json_put_int(repository, "stored_bytes", (int64_t)totals.stored_bytes);
@@ -160,22 +177,26 @@ int
 ops_cat(const struct ops *o, const char *backup, const char *stream_name, struct sink *out, struct err *e)
 {
 	struct opened opened;
-	json_t *summary = NULL, *detail = NULL, *stream, *found = NULL;
+	json_t *summary = NULL, *detail = NULL, *stream, *found = NULL, *names;
 	size_t i;
 	int rc;
 
 	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
 	rc = backup_find(opened.repo, backup, &summary, &detail, e);
-	json_array_foreach(json_object_get(detail, "streams"), i, stream)
+	names = json_array();
+	json_array_foreach(json_object_get(detail, "streams"), i, stream) {
+		json_add(names, json_str(json_opt_str(stream, "name", "")));
 		if (strcmp(json_opt_str(stream, "name", ""), stream_name) == 0)
 			found = stream;
+	}
 	if (rc == 0 && found == NULL) {
 		rc = err_set(e, ERR_NOT_FOUND, "backup %.12s has no stream \"%s\"", json_opt_str(summary, "id", ""), stream_name);
-		err_hint(e, "`holdfast show %.12s` lists its streams.", json_opt_str(summary, "id", ""));
+		ops_hint_names(e, "", stream_name, names, "`holdfast show` lists the streams of a backup.");
 	}
 	if (rc == 0)
 		rc = repo_read(opened.repo, found, out, e);
+	json_decref(names);
 	json_decref(summary);
 	json_decref(detail);
 	ops_close(&opened);

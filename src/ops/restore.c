@@ -49,7 +49,7 @@ choose_database(struct restoring *s, struct err *e)
 	if (s->database != NULL)
 		return 0;
 	err_set(e, ERR_NOT_FOUND, "the backup holds no database \"%s\"", s->request->database);
-	return err_hint(e, "`holdfast show %.12s` lists its databases.", json_opt_str(s->summary, "id", ""));
+	return ops_hint_names(e, "", s->request->database, names, "");
 }
 
 /* R3: the source itself is restored to only by whoever knows it by its system identifier. */
@@ -130,39 +130,50 @@ restore_the_globals(struct restoring *s, struct err *e)
 	return rc;
 }
 
+/* Whether a pattern of --table, or of --schema, names anything; if not, what is near it. */
+static bool
+names_something(const json_t *relations, const char *pattern, bool table, json_t *candidates)
+{
+	const char *const one[] = { pattern, NULL };
+	json_t *x;
+	size_t i;
+
+	json_array_foreach(relations, i, x) {
+		const char *schema = json_opt_str(x, "schema", ""), *name = json_opt_str(x, "name", "");
+		char *full = mem_printf("%s.%s", schema, name);
+
+		json_add(candidates, json_str(table ? full : schema));
+		free(full);
+		if (restore_selected(table ? one : NULL, table ? NULL : one, schema, name))
+			return true;
+	}
+	return false;
+}
+
 /* What is asked for must be in the backup before anything is made. */
 static int
 check_selection(struct restoring *s, struct err *e)
 {
 	const char *const *const lists[] = { s->request->tables, s->request->schemas };
-	const char *near = NULL;
-	json_t *entry;
-	size_t i;
+	json_t *relations = NULL;
+	int rc = 0;
 
+	if (lists[0] == NULL && lists[1] == NULL)
+		return 0;
+	if (bring_relations(s->opened.repo, s->detail, s->database, &relations, e))
+		return -1;
 	for (int l = 0; l < 2; l++)
-		for (const char *const *p = lists[l]; p != NULL && *p != NULL; p++) {
-			bool found = strpbrk(*p, "*?[\"") != NULL;     /* patterns and odd names: the restore itself will say */
+		for (const char *const *p = lists[l]; rc == 0 && p != NULL && *p != NULL; p++) {
+			json_t *candidates = json_array();
 
-			json_array_foreach(json_object_get(s->detail, "entries"), i, entry) {
-				const char *name = json_opt_str(entry, "name", ""), *dot = strchr(name, '.');
-				size_t schema = dot != NULL ? (size_t)(dot - name) : 0;
-
-				if (strcmp(json_opt_str(entry, "database", ""), s->database) != 0 || strcmp(json_opt_str(entry, "type", ""), "table") != 0 || dot == NULL)
-					continue;
-				found = found || (l == 0 ? strcmp(name, *p) == 0 : strlen(*p) == schema && strncmp(name, *p, schema) == 0);
-				if (l == 0 && strcmp(dot + 1, *p) == 0)
-					near = name;
+			if (!names_something(relations, *p, l == 0, candidates)) {
+				rc = err_set(e, ERR_NOT_FOUND, "the backup has no %s \"%s\"", l == 0 ? "table" : "schema with tables", *p);
+				ops_hint_names(e, "Nothing was changed.", *p, candidates, l == 0 ? "A table is written as schema.table, without quotes." : "");
 			}
-			/* A "schema.table" that holds no data of its own (a view, a partitioned parent) has no entry. */
-			if (found || (l == 0 && strchr(*p, '.') != NULL))
-				continue;
-			err_set(e, ERR_NOT_FOUND, "the backup has no %s \"%s\"", l == 0 ? "table" : "schema with tables", *p);
-			if (near != NULL)
-				return err_hint(e, "Nothing was changed. Is %s meant?", near);
-			return err_hint(e, "Nothing was changed. `holdfast show %.12s` lists what is in it%s.", json_opt_str(s->summary, "id", ""),
-			    l == 0 ? "; write a table as schema.table" : "");
+			json_decref(candidates);
 		}
-	return 0;
+	json_decref(relations);
+	return rc;
 }
 
 static int
@@ -210,7 +221,7 @@ fill_database(struct restoring *s, struct err *e)
 
 	if (restore == NULL)
 		return -1;
-	progress_phase(s->ops->progress, "restore", bring_bytes(s->detail, s->database));
+	progress_phase(s->ops->progress, "restore", bring_bytes(s->detail, s->database, restore));
 	rc = bring_streams(&b, restore, e);
 	if (rc == 0)
 		rc = restore_end(restore, bring_cluster_facts(s->detail, s->database), s->notes, e);
@@ -235,7 +246,7 @@ take_back(struct restoring *s)
 	if (c == NULL || conn_exec(c, (const char *)sql.data, &e) != 0)
 		log_warning("database \"%s\" holds half a restore and could not be dropped: %s", s->into, e.msg);
 	else
-		log_info("database \"%s\", which held half a restore, was dropped", s->into);
+		log_info("database \"%s\", which this restore had made, was taken away again", s->into);
 	conn_close(c);
 	stop_hold_off(false);
 	buf_free(&sql);

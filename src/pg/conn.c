@@ -138,10 +138,20 @@ connect_error(struct conn *c, const struct conn_ssl *ssl, struct err *e)
 		kind = ERR_DENIED;
 	else if (strstr(text, "database \"") != NULL && strstr(text, "does not exist") != NULL)
 		kind = ERR_NOT_FOUND;
+	else if (strstr(text, "role \"") != NULL && strstr(text, "does not exist") != NULL)
+		kind = ERR_DENIED;
 	err_set(e, kind, "connect to database \"%s\": %s", c->dbname, line);
 	if (ssl->implied && (strstr(text, "SSL") != NULL || strstr(text, "certificate") != NULL))
 		err_hint(e, "a server over the network must prove who it is unless the configuration says otherwise: name its CA as sslrootcert, "
 		    "or set sslmode knowingly");
+	/* A server that asks for a password does not tell a wrong role from a wrong password. */
+	if (kind == ERR_NOT_FOUND)
+		err_hint(e, "`psql --list` shows a server's databases. holdfast connects first to the one that `maintenance_db` names.");
+	else if (strstr(text, "role \"") != NULL && kind == ERR_DENIED)
+		err_hint(e, "`psql -c '\\du'` shows a server's roles. The role is `source.user`, or --user for a restore; not set, it is called as the user who runs "
+		    "holdfast.");
+	else if (strstr(text, "authentication failed") != NULL)
+		err_hint(e, "The role's name (`source.user`, or --user for a restore) or its password (`password_file`) is wrong; the server does not say which.");
 	free(line);
 	return -1;
 }
