@@ -213,7 +213,7 @@ void
 text_check(struct buf *to, const json_t *o, const struct grid_look *look)
 {
 	static const struct { const char *state, *shown; enum grid_colour colour; } states[] = {
-		{ "ok", "ok", GRID_GREEN }, { "warning", "WARNING", GRID_YELLOW }, { "error", "ERROR", GRID_RED },
+		{ "ok", "ok", GRID_GREEN }, { "warning", "WARNING", GRID_YELLOW }, { "skipped", "-", GRID_DIM }, { "error", "ERROR", GRID_RED },
 	};
 	const json_t *lines = json_object_get(o, "lines");
 	size_t area = 4, what = 4, i;
@@ -234,7 +234,7 @@ text_check(struct buf *to, const json_t *o, const struct grid_look *look)
 		const char *detail = json_opt_str(x, "detail", "");
 		size_t s = 0, used, at = STATE + area + 2 + what + 2;
 
-		while (s < 2 && strcmp(states[s].state, json_opt_str(x, "state", "error")) != 0)
+		while (s < 3 && strcmp(states[s].state, json_opt_str(x, "state", "error")) != 0)
 			s++;
 		grid_paint(to, look, states[s].colour, states[s].shown);
 		buf_addf(to, "%*s", (int)(STATE - strlen(states[s].shown)), "");

@@ -33,7 +33,7 @@ struct check {
 	size_t warnings;
 };
 
-enum state { OK, WARNING, ERROR };
+enum state { OK, WARNING, ERROR, SKIPPED };
 
 static void
 line(struct check *c, const char *area, const char *what, enum state state, const char *fix, const char *format, ...) PRINTF_LIKE(6, 7);
@@ -41,7 +41,7 @@ line(struct check *c, const char *area, const char *what, enum state state, cons
 static void
 line(struct check *c, const char *area, const char *what, enum state state, const char *fix, const char *format, ...)
 {
-	static const char *const words[] = { "ok", "warning", "error" };
+	static const char *const words[] = { "ok", "warning", "error", "skipped" };
 	json_t *o = json_object();
 	char detail[1500];
 	va_list args;
@@ -72,7 +72,46 @@ line_err(struct check *c, const char *area, const char *what, const struct err *
 		c->worst.kind = e->kind;
 }
 
+/* What an error before it has made impossible to look at: one fault is one error, not five. */
+static void
+skip(struct check *c, const char *area, const char *what, const char *because)
+{
+	line(c, area, what, SKIPPED, NULL, "not looked at, because %s", because);
+}
+
 /* ---- store ---- */
+
+static void
+skip_repository(struct check *c, const char *because)
+{
+	skip(c, "repository", "backups", because);
+	skip(c, "keys", "holders", because);
+	skip(c, "store", "write and read", because);
+}
+
+/* The first request that every command makes.  Whether there is a repository is not asked here; whatever else is wrong is the store's. */
+static bool
+reach_store(struct check *c)
+{
+	const struct store_config *config = &c->settings->store;
+	struct buf format = BUF_INIT;
+	struct err e = ERR_INIT;
+	const char *what = "settings";
+
+	c->opened.store = store_open(config, false, &e);
+	if (c->opened.store != NULL && store_get(c->opened.store, "format", 0, 0, &format, &e) != 0) {
+		what = e.kind == ERR_DENIED ? "credentials" : e.kind == ERR_USAGE ? "bucket" : "endpoint";
+		if (e.kind == ERR_NOT_FOUND)
+			err_clear(&e);
+	}
+	buf_free(&format);
+	if (e.kind == ERR_NONE)
+		return true;
+	line_err(c, "store", config->kind == STORE_FOLDER ? "folder" : what, &e);
+	skip(c, "repository", "open", "the store cannot be used");
+	skip_repository(c, "the store cannot be used");
+	return false;
+}
 
 struct probe_seen {
 	const char *name;
@@ -159,7 +198,7 @@ check_holders(struct check *c)
 		line(c, "keys", "foreign objects", ERROR, "Find out who wrote to the store; `holdfast verify` says more.",
 		    "%zu objects under keys/ were not written by a holder, or are damaged", foreign);
 	if (!repo_pin_known(c->opened.repo))
-		line(c, "keys", "pin", WARNING, "Copy the members `pin` and `repository` from the key file that `init` wrote.",
+		line(c, "keys", "pin", WARNING, "Add to it the members of `key_file` that `holdfast keys list --json` shows to a key that has them.",
 		    "the key file carries no pin: a repository put in this one's place would be noticed only on this machine");
 	if (repo_can_read(c->opened.repo))
 		line(c, "keys", "this key", OK, NULL, "\"%s\" can back up and read: who has this machine's root has every backup",
@@ -203,6 +242,7 @@ check_repository(struct check *c)
 {
 	struct err e = ERR_INIT;
 	struct stat st;
+	char *reached;
 
 	if (c->settings->cache_dir == NULL)
 		line(c, "repository", "cache", WARNING, "Set `repository.cache_dir`.", "there is none: every run fetches the whole index");
@@ -212,10 +252,18 @@ check_repository(struct check *c)
 	err_clear(&e);
 	if (c->settings->key_file != NULL && stat(c->settings->key_file, &st) == 0 && (st.st_mode & S_IRWXG) != 0)
 		line(c, "keys", "key file", WARNING, "chmod 0600, unless Kubernetes sets it so.", "\"%s\" can be read by its group", c->settings->key_file);
+	if (!reach_store(c))
+		return;
+	reached = mem_strdup(store_label(c->opened.store));
+	ops_close(&c->opened);
 	if (ops_open(&c->opened, c->settings, 0, &e)) {
+		line(c, "store", "reach", OK, NULL, "%s", reached);
 		line_err(c, "repository", "open", &e);
+		skip_repository(c, "the repository was not opened");
+		free(reached);
 		return;
 	}
+	free(reached);
 	check_store(c, c->opened.store);
 	line(c, "repository", "open", OK, NULL, "%s in %s", repo_uuid(c->opened.repo), repo_label(c->opened.repo));
 	check_holders(c);
@@ -290,7 +338,7 @@ check_locks(struct check *c, struct conn *conn, const char *what)
 }
 
 static void
-check_database(struct check *c, const char *name)
+check_database(struct check *c, const char *name, const json_t *all)
 {
 	struct err e = ERR_INIT;
 	struct conn *conn = conn_open(&c->settings->source, name, &e);
@@ -299,6 +347,10 @@ check_database(struct check *c, const char *name)
 	size_t hidden;
 
 	if (facts == NULL) {
+		if (e.kind == ERR_NOT_FOUND) {
+			e.hint[0] = '\0';
+			ops_hint_names(&e, "", name, all, "Correct `source.databases`.");
+		}
 		line_err(c, "source", what, &e);
 	} else {
 		hidden = json_array_size(json_object_get(facts, "row_security"));
@@ -326,11 +378,12 @@ check_source(struct check *c)
 {
 	struct err e = ERR_INIT;
 	struct conn *conn = conn_open(&c->settings->source, NULL, &e);
-	json_t *names = NULL, *name;
+	json_t *names, *all, *name;
 	size_t i;
 
 	if (conn == NULL) {
 		line_err(c, "source", "connect", &e);
+		skip(c, "source", "rights, pg_dump, databases", "there is no connection to the source");
 		return;
 	}
 	c->server_major = conn_server_version(conn) / 10000;
@@ -344,18 +397,16 @@ check_source(struct check *c)
 	    json_opt_str(c->cluster, "system_identifier", "?"));
 	check_rights(c, conn);
 	check_tools(c);
-	if (c->settings->databases == NULL) {
-		names = facts_databases(conn, &e);
-		if (names == NULL)
-			line_err(c, "source", "databases", &e);
-	} else {
-		names = json_array();
-		for (const char *const *d = c->settings->databases; *d != NULL; d++)
-			json_add(names, json_str(*d));
-	}
+	all = facts_databases(conn, &e);
+	if (all == NULL)
+		line_err(c, "source", "databases", &e);
+	names = c->settings->databases == NULL ? json_incref(all) : json_array();
+	for (const char *const *d = c->settings->databases; d != NULL && *d != NULL; d++)
+		json_add(names, json_str(*d));
 	json_array_foreach(names, i, name)
-		check_database(c, json_string_value(name));
+		check_database(c, json_string_value(name), all);
 	json_decref(names);
+	json_decref(all);
 	conn_close(conn);
 }
 
@@ -462,6 +513,8 @@ ops_check(const struct ops *o, json_t **outcome, struct err *e)
 		progress_phase(o->progress, "drill", 0);
 		check_scratch_tools(&c);
 		check_scratch(&c);
+	} else {
+		skip(&c, "drill", "scratch", "the source's version and extensions are not known");
 	}
 	json_decref(c.cluster);
 	json_decref(c.databases);
