@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/json.h"
 
 /*
  * Words for the operator, on stderr.  As text: "holdfast: <message>".  As JSON (log_json): one object a line with time,
@@ -20,6 +21,10 @@ void log_error(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_warning(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_info(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_debug(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* The warnings that were logged since this was last called (the first hundred), as an array of strings that the caller owns:
+ * whatever was worth a warning is worth a place in the outcome, and an exit code. */
+json_t *log_take_warnings(void);
 
 /* An err, with its hint on a line of its own. */
 void log_err(enum log_level level, const struct err *e);

@@ -80,16 +80,16 @@ print_outcome(const struct run *r, const json_t *outcome, bool failed, struct er
 	return rc;
 }
 
-static size_t
-say_warnings(const json_t *outcome)
+/* Logs the first `count` warnings of the outcome: the others were logged when they came up. */
+static void
+say_warnings(const json_t *outcome, size_t count)
 {
 	json_t *w;
 	size_t i;
 
 	json_array_foreach(json_object_get(outcome, "warnings"), i, w)
-		if (json_is_string(w))
+		if (i < count && json_is_string(w))
 			log_warning("%s", json_string_value(w));
-	return json_array_size(json_object_get(outcome, "warnings"));
 }
 
 /* Prints what there is to print, then says how it went, so that the last lines are what is to be read; gives the exit code. */
@@ -98,7 +98,8 @@ conclude(struct run *r, json_t *outcome, struct err *e)
 {
 	struct err output = ERR_INIT;
 	bool failed = e->kind != ERR_NONE, json = r->args->json;
-	size_t warnings;
+	json_t *logged = log_take_warnings();
+	size_t own = json_array_size(json_object_get(outcome, "warnings")), warnings = own + json_array_size(logged);
 
 	if (failed && json && outcome == NULL) {
 		outcome = json_object();
@@ -107,12 +108,15 @@ conclude(struct run *r, json_t *outcome, struct err *e)
 	}
 	if (failed && outcome != NULL)
 		add_error(outcome, e, r->conf);
+	/* A retry for a lock, a cache that cannot be written: what was said on the way is a warning of this run (exit code 3). */
+	json_array_extend(json_object_get(outcome, "warnings"), logged);
+	json_decref(logged);
 	if (outcome != NULL && !r->printed && (json || !r->args->quiet || (r->command->traits & COMMAND_ASKS) != 0) && print_outcome(r, outcome, failed, &output) != 0)
 		err_hint(&output, failed ? "" : "The command itself was done; only its outcome could not be written.");
 	/* A network file system may tell of a full disk only now. */
 	if (output.kind == ERR_NONE && close(STDOUT_FILENO) != 0 && errno != EBADF)
 		err_sys(&output, "close standard output");
-	warnings = say_warnings(outcome);
+	say_warnings(outcome, own);
 	if (failed)
 		log_err(LOG_ERROR, e);
 	for (size_t i = 1; failed && r->conf != NULL && conf_problem(r->conf, i) != NULL; i++)

@@ -15,6 +15,9 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static enum log_level shown = LOG_INFO;
 static bool as_json;
 static char status[512];
+static json_t *warnings;                /* NULL: none yet */
+
+enum { WARNINGS_MOST = 100 };
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 
@@ -53,9 +56,16 @@ write_line(enum log_level level, const char *message, const char *hint)
 {
 	char now[CLOCK_TEXT];
 
-	if (level > shown)
-		return;
 	pthread_mutex_lock(&lock);
+	if (level == LOG_WARNING && json_array_size(warnings) < WARNINGS_MOST) {
+		if (warnings == NULL)
+			warnings = json_array();
+		json_add(warnings, json_str(message));
+	}
+	if (level > shown) {
+		pthread_mutex_unlock(&lock);
+		return;
+	}
 	if (as_json) {
 		json_t *line = json_object();
 		char *text;
@@ -104,6 +114,18 @@ LOG_AT(log_error, LOG_ERROR)
 LOG_AT(log_warning, LOG_WARNING)
 LOG_AT(log_info, LOG_INFO)
 LOG_AT(log_debug, LOG_DEBUG)
+
+json_t *
+log_take_warnings(void)
+{
+	json_t *taken;
+
+	pthread_mutex_lock(&lock);
+	taken = warnings != NULL ? warnings : json_array();
+	warnings = NULL;
+	pthread_mutex_unlock(&lock);
+	return taken;
+}
 
 void
 log_err(enum log_level level, const struct err *e)
