@@ -85,8 +85,8 @@ int ops_verify(const struct ops *o, const struct verify_request *r, json_t **out
 int ops_check(const struct ops *o, json_t **outcome, struct err *e) MUST_USE;
 int ops_expire(const struct ops *o, bool plan_only, json_t **outcome, struct err *e) MUST_USE;
 
-/* The newest stored drill report (backup NULL or an id), with the history that its charts need: what the report room's
- * renderers take. */
+/* The newest stored drill report (backup NULL or "latest"), or the newest of one backup, with the history that its charts need: what
+ * the report room's renderers take. */
 int ops_report(const struct ops *o, const char *backup, json_t **outcome, struct err *e) MUST_USE;
 
 #endif

@@ -184,8 +184,9 @@ const struct command args_commands[] = {
 	  "and does nothing while a newer backup is suspect.",
 	  "holdfast expire --plan\nholdfast expire", "0123578", COMMAND_OPENS, run_expire },
 	{ "report", "print the report of a drill", "[BACKUP]", 0, 1, report_options,
-	  "Prints the newest stored drill report, or the newest of one backup, with the history before it.",
-	  "holdfast report\nholdfast report --format html --output drill.html", "012345", COMMAND_ASKS | COMMAND_OPENS, run_report },
+	  "Prints the newest stored drill report (latest), or the newest of one backup, with the history before it. Here latest is the newest "
+	  "report, whichever backup it is of: the newest backup may not have been drilled yet.",
+	  "holdfast report\nholdfast report 3f9c\nholdfast report --format html --output drill.html", "012345", COMMAND_ASKS | COMMAND_OPENS, run_report },
 	{ "completion bash", "print a completion script for bash", "", 0, 0, NULL, "Prints a script that completes commands, options and their words.",
 	  "source <(holdfast completion bash)\nholdfast completion bash > /etc/bash_completion.d/holdfast", "012", COMMAND_BARE | COMMAND_ASKS, run_completion_bash },
 	{ NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, 0, NULL },

@@ -80,6 +80,9 @@ ops_report(const struct ops *o, const char *backup, json_t **outcome, struct err
 	int rc;
 
 	*outcome = ops_outcome("report");
+	/* Of reports "latest" is the newest report: the newest backup is seldom drilled yet, and nobody asks for a report that is not there. */
+	if (backup != NULL && strcmp(backup, "latest") == 0)
+		backup = NULL;
 	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
 	rc = backup != NULL ? repo_resolve(opened.repo, backup, id, e) : 0;

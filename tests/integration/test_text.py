@@ -69,6 +69,8 @@ def story(session_folder, source, elsewhere):
     s.both("hold", OK, "hold", first[:8])
     s.both("drill", OK, "drill")
     s.both("report", OK, "report")
+    s.both("report latest", OK, "report", "latest")
+    s.both("report of first", FAILED, "report", first[:8])
     s.both("verify", OK, "verify", "--data")
     s.both("plan", OK, "expire", "--plan")
     s.both("expire", OK, "expire")
@@ -172,6 +174,17 @@ def test_a_drill_says_what_failed_once(story):
     assert "DIFFERS" in words and "every entry came back equal, but it is not proven: 1 check failed" in words
     # The same fact in the list.
     assert story.agent.list()[0]["last_verdict"] == "differs" and story.agent.list()[0]["proven"] is None
+
+
+def test_latest_is_the_newest_report_where_reports_are_asked_for(story):
+    for said in ("empty report", "undrilled report"):
+        assert story.json(said)["drill"] is None
+    assert story.json("report latest")["drill"] == story.json("report")["drill"] != None
+    assert "was never drilled" in story.said["report of first"].err and "holdfast drill" in story.said["report of first"].err
+    # A newer backup that nobody has drilled changes neither.
+    story.agent.backup()
+    for words in (["report"], ["report", "latest"]):
+        assert story.agent.ok(*words, "--json").json["drill"] == story.json("failed report")["drill"]
 
 
 def test_a_plan_deletes_nothing_and_says_so(story):
@@ -387,7 +400,7 @@ def test_json_of_checks(story):
     lines, effective = section("check").split("With `--effective` instead:")
     check_members(common(story, "suspect check", "check"), parts(lines))
     check_members(common(story, "effective", "check"), {"effective": set(words(effective)) - {"effective"}})
-    assert {line["state"] for line in story.json("suspect check")["lines"]} <= {"ok", "warning", "error"}
+    assert {line["state"] for line in story.json("suspect check")["lines"]} <= {"ok", "warning", "error", "skipped"}
 
 
 def test_json_of_expire(story):
