@@ -200,7 +200,7 @@ a_pg_dump_that_shows_a_long_query_is_understood_all_the_same(void **state)
 {
 	const struct dump_options options = { .lock_timeout_ms = 700 };
 	static const char script[] = "#!/bin/sh\necho 'pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout' >&2;"
-	    " echo \"pg_dump: detail: Query was: LOCK TABLE public.a$(printf ', public.%0200d' $(seq 1000)) IN ACCESS SHARE MODE\" >&2; exit 1\n";
+	    " echo \"pg_dump: detail: Query was: LOCK TABLE public.a$(printf ', public.%0200d' $(/usr/bin/seq 1000)) IN ACCESS SHARE MODE\" >&2; exit 1\n";
 	char *path = mem_printf("%s/wordy_pg_dump", cluster.dir);
 	struct tools tools = cluster.tools;
 	struct archive_digest one = ARCHIVE_DIGEST_INIT;
