@@ -28,6 +28,9 @@ int file_pread(int fd, void *to, size_t bytes, uint64_t offset, size_t *got, con
 int file_write_new(const char *path, const void *data, size_t bytes, mode_t mode, struct err *e) MUST_USE;
 int file_write_replace(const char *path, const void *data, size_t bytes, mode_t mode, struct err *e) MUST_USE;
 
+/* The same as file_write_replace without the fsync: for what the reader proves whole, and can fetch again after a power cut. */
+int file_write_cached(const char *path, const void *data, size_t bytes, mode_t mode, struct err *e) MUST_USE;
+
 /* fsync of a descriptor, and of the folder that holds `path`. */
 int file_sync(int fd, const char *name, struct err *e) MUST_USE;
 int file_sync_parent(const char *path, struct err *e) MUST_USE;

@@ -113,7 +113,7 @@ file_sync_parent(const char *path, struct err *e)
 }
 
 static int
-write_durably(const char *path, const void *data, size_t bytes, mode_t mode, bool replace, struct err *e)
+write_whole(const char *path, const void *data, size_t bytes, mode_t mode, bool replace, bool durable, struct err *e)
 {
 	char *parent = parent_of(path), *temporary, unique[RAND_ID_TEXT];
 	int fd, rc = -1;
@@ -125,14 +125,14 @@ write_durably(const char *path, const void *data, size_t bytes, mode_t mode, boo
 		err_sys(e, "create \"%s\"", temporary);
 		goto out;
 	}
-	if (file_write_all(fd, data, bytes, temporary, e) || file_sync(fd, temporary, e))
+	if (file_write_all(fd, data, bytes, temporary, e) || (durable && file_sync(fd, temporary, e)))
 		goto out;
 	/* link fails where the name is taken; rename would replace it without a word. */
 	if (replace ? rename(temporary, path) != 0 : link(temporary, path) != 0) {
 		err_sys(e, "%s \"%s\"", replace ? "rename to" : "create", path);
 		goto out;
 	}
-	rc = file_sync_parent(path, e);         /* the name is durable only when its folder is */
+	rc = durable ? file_sync_parent(path, e) : 0;   /* the name is durable only when its folder is */
 out:
 	if (fd >= 0 && (rc != 0 || !replace))
 		unlink(temporary);
@@ -145,13 +145,19 @@ out:
 int
 file_write_new(const char *path, const void *data, size_t bytes, mode_t mode, struct err *e)
 {
-	return write_durably(path, data, bytes, mode, false, e);
+	return write_whole(path, data, bytes, mode, false, true, e);
 }
 
 int
 file_write_replace(const char *path, const void *data, size_t bytes, mode_t mode, struct err *e)
 {
-	return write_durably(path, data, bytes, mode, true, e);
+	return write_whole(path, data, bytes, mode, true, true, e);
+}
+
+int
+file_write_cached(const char *path, const void *data, size_t bytes, mode_t mode, struct err *e)
+{
+	return write_whole(path, data, bytes, mode, true, false, e);
 }
 
 int

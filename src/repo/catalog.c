@@ -203,7 +203,7 @@ keep_copy(const char *path, const struct buf *object)
 	if (path == NULL)
 		return;
 	folder = mem_strndup(path, (size_t)(strrchr(path, '/') - path));
-	if (file_mkdirs(folder, S_IRWXU, &ignored) || file_write_replace(path, object->data, object->bytes, S_IRUSR | S_IWUSR, &ignored))
+	if (file_mkdirs(folder, S_IRWXU, &ignored) || file_write_cached(path, object->data, object->bytes, S_IRUSR | S_IWUSR, &ignored))
 		log_debug("cache: %s", ignored.msg);
 	free(folder);
 }
