@@ -8,7 +8,7 @@ all:
 	scripts/build release
 
 demo:
-	scripts/demo
+	@scripts/demo
 
 test:
 	scripts/test

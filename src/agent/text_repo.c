@@ -103,6 +103,21 @@ say_written(struct buf *to, const json_t *o)
 	}
 }
 
+static void
+say_made(struct buf *to, const json_t *o)
+{
+	json_t *holder;
+	size_t i;
+
+	json_array_foreach(json_object_get(o, "holders"), i, holder) {
+		buf_addstr(to, i == 0 ? "opened by  " : ", ");
+		add_holder(to, holder);
+	}
+	buf_addstr(to, "\n\nKeep a copy of the first key, and the passphrase if there is one, away from this machine and from the repository:\n"
+	    "without one of them nobody can ever read a backup. The repository needs nothing else to be restored from.\n"
+	    "Next: `holdfast check`, then `holdfast backup`.\n");
+}
+
 /* One outcome has what each of these did; a table of all holders is for whoever asks for it. */
 void
 text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
@@ -120,9 +135,9 @@ text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
 	} else {
 		say_written(to, o);
 		if (strcmp(json_opt_str(o, "command", ""), "init") == 0)
-			buf_addstr(to, "\nKeep a copy of the first key, and the passphrase if there is one, away from this machine and from the repository:\n"
-			    "without one of them nobody can ever read a backup. The repository needs nothing else to be restored from.\n\n");
-		list_holders(to, json_object_get(o, "holders"), look);
+			say_made(to, o);
+		else
+			list_holders(to, json_object_get(o, "holders"), look);
 	}
 }
 
