@@ -44,7 +44,7 @@ struct progress {
 	uint64_t expected;
 	int64_t started_ms, sampled_ms;
 	uint64_t sampled_bytes;
-	double rate;                            /* bytes a millisecond, smoothed; 0: not known yet */
+	double smoothed, weight;                /* bytes a millisecond; how much of the window has been seen, up to 1 */
 };
 
 static void
@@ -57,7 +57,8 @@ sample(struct progress *p, uint64_t bytes, int64_t now)
 	current = (double)(bytes - p->sampled_bytes) / passed;
 	/* share = passed / (passed + T) is the exponential window's first-order form, and needs no libm. */
 	share = passed / (passed + smooth_ms);
-	p->rate = p->rate > 0 ? p->rate + share * (current - p->rate) : current;
+	p->smoothed += share * (current - p->smoothed);
+	p->weight += share * (1 - p->weight);
 	p->sampled_ms = now;
 	p->sampled_bytes = bytes;
 	for (struct item *i = p->items; i != NULL; i = i->next) {
@@ -66,6 +67,13 @@ sample(struct progress *p, uint64_t bytes, int64_t now)
 		i->rate += share * ((double)(moved - i->sampled_bytes) / passed - i->rate);
 		i->sampled_bytes = moved;
 	}
+}
+
+/* Bytes a millisecond; 0: not known yet.  Divided by its weight, a young average is not held down by the nothing that it began with. */
+static double
+rate_of(const struct progress *p)
+{
+	return p->weight > 0 ? p->smoothed / p->weight : 0;
 }
 
 /* The one that moves most; the one that was named before unless another moves half as much again: a name that flickers between two
@@ -89,8 +97,11 @@ describe(struct buf *to, struct progress *p, int64_t now)
 {
 	uint64_t bytes = atomic_load(&p->bytes), known = atomic_load(&p->known);
 	char a[32], b[32];
+	double rate;
+	int64_t left;
 
 	sample(p, bytes, now);
+	rate = rate_of(p);
 	/* A phase that moves no bytes, as a commit, has a name and nothing to count. */
 	if (bytes == 0 && p->expected == 0)
 		return;
@@ -100,10 +111,12 @@ describe(struct buf *to, struct progress *p, int64_t now)
 		buf_addstr(to, " (99 %)");
 	else if (p->expected > 0)
 		buf_addf(to, " of %s (%u %%)", bytes_human(b, p->expected), (unsigned)((double)bytes * 100 / (double)p->expected));
-	if (p->rate > 0)
-		buf_addf(to, ", %s/s", bytes_human(a, (uint64_t)(p->rate * 1000)));
-	if (p->rate > 0 && p->expected > bytes && now - p->started_ms > 3000)
-		buf_addf(to, ", %s left", clock_human(a, (int64_t)((double)(p->expected - bytes) / p->rate / 1000) * 1000));
+	/* When all has come, as while indexes are built, there is no rate of it. */
+	if (rate > 0 && bytes != p->expected)
+		buf_addf(to, ", %s/s", bytes_human(a, (uint64_t)(rate * 1000)));
+	left = rate > 0 && p->expected > bytes ? (int64_t)((double)(p->expected - bytes) / rate / 1000) : 0;
+	if (left > 0 && now - p->started_ms > 3000)
+		buf_addf(to, ", %s left", clock_human(a, left * 1000));
 	if (known > 0 && bytes > 0)
 		buf_addf(to, ", %u %% known", (unsigned)((double)(known < bytes ? known : bytes) * 100 / (double)bytes));
 }
@@ -215,7 +228,7 @@ progress_phase(struct progress *p, const char *what, uint64_t expected_bytes)
 	p->expected = expected_bytes;
 	p->started_ms = p->sampled_ms = clock_mono_ms();
 	p->sampled_bytes = 0;
-	p->rate = 0;
+	p->smoothed = p->weight = 0;
 	atomic_store(&p->bytes, 0);
 	atomic_store(&p->known, 0);
 	pthread_mutex_unlock(&p->lock);

@@ -178,6 +178,34 @@ the_line_names_what_moves_most_and_never_passes_100_percent(void **state)
 	assert_null(strstr(shown, "100 %"));
 }
 
+/* 1 MiB in the first half second, 10 MiB a second from then on: an average that forgets slowly must not hold on to its beginning. */
+static void
+slow_at_first(struct progress *p)
+{
+	progress_phase(p, "backup", 1024u << 20);
+	progress_add(p, 1 << 10);
+	wait_ms(500);
+	for (int i = 0; i < 20; i++) {
+		progress_add(p, 1 << 20);
+		wait_ms(100);
+	}
+}
+
+static void
+the_rate_of_a_young_run_is_what_it_moved_so_far(void **state)
+{
+	char shown[16384], *last = NULL;
+	double rate;
+
+	(void)state;
+	on_terminal(&(struct doing){ 100, false, slow_at_first }, shown, sizeof(shown));
+	for (char *p = shown; (p = strstr(p, "%), ")) != NULL; p++)
+		last = p + strlen("%), ");
+	assert_non_null(last);
+	assert_int_equal(sscanf(last, "%lf MiB/s", &rate), 1);
+	assert_true(rate > 5 && rate < 11);
+}
+
 static void
 a_silent_one_shows_nothing(void **state)
 {
@@ -195,6 +223,7 @@ main(void)
 		cmocka_unit_test(no_byte_is_lost_between_threads),
 		cmocka_unit_test(a_terminal_shows_one_line_that_fits_and_is_taken_away_at_the_end),
 		cmocka_unit_test(the_line_names_what_moves_most_and_never_passes_100_percent),
+		cmocka_unit_test(the_rate_of_a_young_run_is_what_it_moved_so_far),
 		cmocka_unit_test(a_silent_one_shows_nothing),
 	};
 
