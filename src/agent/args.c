@@ -293,6 +293,19 @@ args_parse(struct args *a, const struct command **command, const char **group, i
 		err_set(e, ERR_USAGE, "no command is given");
 		return err_hint(e, "holdfast --help lists the commands.");
 	}
+	/* "holdfast help backup", as half of all programs have it. */
+	if (strcmp(argv[0], "help") == 0) {
+		a->help = true;
+		if (argc == 1)
+			return 0;
+		argc--;
+		argv++;
+		if (argc == 1 && args_is_group(argv[0])) {
+			*group = argv[0];
+			return 0;
+		}
+		return read_command(a, command, group, argc, argv, &used, e);
+	}
 	if (read_command(a, command, group, argc, argv, &used, e))
 		return -1;
 	if (*command != NULL && read_rest(a, *command, argc - used + 1, argv + used - 1, e))

@@ -195,6 +195,27 @@ conf_load_text(struct conf **c, const char *text, size_t bytes, const char *path
 	return conclude(*c, env, e);
 }
 
+#define CONF_BEGIN \
+	"Begin with a copy of holdfast.cfg.example, which is in etc/ of the source and in share/doc/holdfast where that is installed; another file is " \
+	"named by --config FILE."
+
+/* Whether the environment sets anything: then no file is needed. */
+static bool
+is_set_by(char *const *env)
+{
+	for (; *env != NULL; env++)
+		for (size_t i = 0; i < conf_keys_count; i++) {
+			char *variable = conf_key_variable(conf_keys[i].path);
+			size_t n = strlen(variable);
+			bool same = strncmp(*env, variable, n) == 0 && (*env)[n] == '=';
+
+			free(variable);
+			if (same)
+				return true;
+		}
+	return false;
+}
+
 /* False when there is no file where there need be none. */
 static bool
 read_file(struct conf *c, struct buf *text, bool may_be_missing)
@@ -204,7 +225,7 @@ read_file(struct conf *c, struct buf *text, bool may_be_missing)
 
 	if (file_read(text, c->path, CONF_FILE_MAX, &e)) {
 		if (e.kind != ERR_NOT_FOUND || !may_be_missing)
-			conf_complain(c, "configuration", e.kind == ERR_NOT_FOUND ? "Begin with a copy of holdfast.cfg.example." : NULL, "%s", e.msg);
+			conf_complain(c, "configuration", e.kind == ERR_NOT_FOUND ? CONF_BEGIN : NULL, "%s", e.msg);
 		return false;
 	}
 	/* It names programs to run and users to run them as. */
@@ -239,7 +260,7 @@ conf_load(struct conf **c, const char *path, char *const *env, struct err *e)
 	*c = conf_new(named ? path : CONF_DEFAULT_PATH);
 	slash = strrchr((*c)->path, '/');
 	dir = slash == NULL ? mem_strdup(".") : mem_strndup((*c)->path, slash == (*c)->path ? 1 : (size_t)(slash - (*c)->path));
-	if (read_file(*c, &text, !named))
+	if (read_file(*c, &text, !named && is_set_by(env)))
 		read_text(*c, (char *)text.data, text.bytes, dir);
 	rc = conclude(*c, env, e);
 	free(dir);

@@ -113,7 +113,7 @@ help_program(struct buf *to)
 	add_options(to, args_common);
 	add_examples(to, "holdfast check\nholdfast backup\nholdfast drill\nholdfast report --format html --output report.html");
 	add_exits(to, "012345678");
-	buf_addstr(to, "\nholdfast COMMAND --help says more; man holdfast, man holdfast.cfg say all.\n");
+	buf_addstr(to, "\nholdfast help COMMAND says more; man holdfast, man holdfast.cfg say all.\n");
 }
 
 char *

@@ -66,6 +66,24 @@ def test_a_group_of_commands_lists_them(group):
     assert f"Usage: holdfast {group} COMMAND" in ran.stdout
 
 
+def test_help_is_a_word_too():
+    assert holdfast("help").stdout == holdfast("--help").stdout
+    assert holdfast("help", "backup").stdout == holdfast("backup", "--help").stdout
+    assert holdfast("help", "keys").stdout == holdfast("keys", "--help").stdout
+    assert holdfast("help", "keys", "add").stdout == holdfast("keys", "add", "--help").stdout
+    ran = holdfast("help", "bakcup")
+    assert ran.returncode == 2 and 'is "backup" meant?' in ran.stderr
+
+
+def test_a_machine_without_a_configuration_is_told_where_to_begin():
+    if os.path.exists("/etc/holdfast/holdfast.cfg"):
+        pytest.skip("this machine has a configuration of its own")
+    for command in ("check", "backup", "init"):
+        ran = holdfast(command)
+        assert ran.returncode == 2
+        assert ran.stderr.count("\n") == 2 and '"/etc/holdfast/holdfast.cfg"' in ran.stderr and "holdfast.cfg.example" in ran.stderr
+
+
 def test_the_manual_has_every_command_and_option():
     with open(os.path.join(TREE, "docs", "man", "holdfast.1.scd"), encoding="utf-8") as f:
         manual = f.read().replace("\\", "")
