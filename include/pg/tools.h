@@ -38,6 +38,10 @@ void tools_free(struct tools *t);               /* and empties it */
  */
 const char *tools_floor_problem(int major, int minor);
 
+/* Whether what these programs write can be restored into a server of that major: a pg_restore of 17 or newer sets
+ * transaction_timeout, which no server before 17 knows, and no older pg_restore reads what a pg_dump of 17 or newer wrote. */
+bool tools_suit(int tools_major, int server_major);
+
 /* "15.20 (Debian ...)", "17beta1": to numbers; false when it is no version. */
 bool tools_parse_version(int *major, int *minor, const char *text);
 

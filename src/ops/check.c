@@ -314,6 +314,9 @@ check_tools(struct check *c)
 	problem = tools_floor_problem(t.major, t.minor);
 	if (problem != NULL)
 		line(c, "source", "pg_dump", WARNING, "Update the PostgreSQL client packages (R43, R44).", "%s: %s", t.version, problem);
+	else if (!tools_suit(t.major, c->server_major))
+		line(c, "source", "pg_dump", WARNING, "Install the client package of the server's own major; it is taken where it is there.",
+		    "%s in %s: what it writes cannot be restored into a server before 17, as this one is", t.version, t.dir);
 	else
 		line(c, "source", "pg_dump", OK, NULL, "%s in %s, for a server of major %d", t.version, t.dir, c->server_major);
 	tools_free(&t);

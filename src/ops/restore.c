@@ -107,12 +107,22 @@ reach_server(struct restoring *s, struct err *e)
 		.major = s->server_major,
 		.jobs = s->request->jobs != 0 ? s->request->jobs : settings->drill.jobs,
 	};
-	int major, minor;
+	int major = 0, minor;
+	const char *wrote = json_opt_str(s->summary, "pg_dump_version", "");
 
-	if (tools_parse_version(&major, &minor, json_opt_str(s->summary, "pg_dump_version", "")) && major > options.major)
+	if (tools_parse_version(&major, &minor, wrote) && major > options.major)
 		options.major = major;
 	s->scratch = scratch_reach(&s->request->target, &options, e);
-	return s->scratch == NULL ? -1 : 0;
+	if (s->scratch == NULL)
+		return -1;
+	if (tools_suit(scratch_tools(s->scratch)->major, s->server_major))
+		return 0;
+	err_set(e, ERR_FAILED, "pg_restore %s cannot restore into a server of version %d", scratch_tools(s->scratch)->version, s->server_major);
+	if (major >= 17)
+		err_hint(e, "pg_dump %s wrote this backup, and no older pg_restore reads it: restore into a server of version 17 or newer", wrote);
+	else
+		err_hint(e, "install postgresql-client-%d, or name its folder as bin_dir", s->server_major);
+	return -1;
 }
 
 static int

@@ -60,6 +60,12 @@ tools_floor_problem(int major, int minor)
 	return NULL;
 }
 
+bool
+tools_suit(int tools_major, int server_major)
+{
+	return tools_major < 17 || server_major >= 17;
+}
+
 static const struct {
 	unsigned need;
 	const char *name;

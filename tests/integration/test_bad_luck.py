@@ -271,6 +271,19 @@ def test_source_that_denies_is_said_without_the_password(ready, source, database
     assert result.code in (FAILED, DATABASE) and "nobody_known" in result.err, str(result)
 
 
+def test_pg_restore_that_is_too_new_for_the_server_is_refused_before_anything(ready, source, restored):
+    """From 17 on it sets transaction_timeout, which no older server knows."""
+    if int(source.value("postgres", "show server_version_num")) >= 170000:
+        pytest.skip("this server knows transaction_timeout")
+    ready.backup()
+    newer = {program: f': ; echo "{program} (PostgreSQL) 17.12"' for program in ("pg_dump", "pg_dumpall", "pg_restore")}
+    ready.configure(source={"bin_dir": bin_dir(ready.work, "newer", **newer)})
+    assert "cannot be restored into a server before 17" in ready("check").out.decode()
+    result = ready.restore(restored, "back")
+    assert result.code == FAILED and "install postgresql-client-" in result.err, str(result)
+    assert "back" not in restored.databases()
+
+
 def resident(pid):
     """Bytes of memory that the process has had at most."""
     with open(f"/proc/{pid}/status", encoding="ascii") as f:

@@ -202,6 +202,17 @@ versions_below_the_floor_are_named(void **state)
 	assert_null(tools_floor_problem(19, 0));
 }
 
+static void
+a_pg_restore_of_17_suits_no_server_before_17(void **state)
+{
+	(void)state;
+	assert_true(tools_suit(15, 15));
+	assert_true(tools_suit(16, 14));
+	assert_false(tools_suit(17, 16));
+	assert_false(tools_suit(18, 14));
+	assert_true(tools_suit(18, 17));
+}
+
 int
 main(void)
 {
@@ -214,6 +225,7 @@ main(void)
 		cmocka_unit_test(the_programs_of_this_machine_are_found),
 		cmocka_unit_test(versions_are_read_strictly),
 		cmocka_unit_test(versions_below_the_floor_are_named),
+		cmocka_unit_test(a_pg_restore_of_17_suits_no_server_before_17),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
