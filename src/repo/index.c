@@ -8,14 +8,15 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "base/rand.h"
 #include "repo/catalog.h"
 #include "repo/map.h"
 
-#define TABLE_FOLD (1u << 20)           /* entries held in memory at most while a large index is loaded */
 #define INDEX_CLAIMED UINT32_MAX        /* in an entry's `pack`: somebody is storing it right now */
 #define LOAD_TRIES 3
-#define INDEX_PLAIN_MAX (24u << 20)     /* of one index object: ids do not compress */
+#define INDEX_PLAIN_MAX (4u << 20)      /* of one index object: ids do not compress, and a reader holds FETCHERS of them, three times */
+#define FETCHERS 4
 
 struct index {
 	pthread_mutex_t lock;           /* guards all but the map, which does not change once loaded */
@@ -29,6 +30,7 @@ struct index {
 	uint8_t (*ids)[ID_BYTES];       /* index objects that were read */
 	size_t id_count;
 	json_t *condemned;              /* hex ids of packs that sweep objects name */
+	struct map_runs runs;           /* while loading: what index objects say, on its way into map or table */
 };
 
 static uint64_t
@@ -177,8 +179,9 @@ pack_put(struct index *x, const struct pack_info *info)
 	return x->pack_count++;
 }
 
+/* Called with the lock held. */
 static void
-add(struct index *x, const struct pack_info *info, const struct pack_entry *entries)
+add(struct index *x, bool loading, const struct pack_info *info, const struct pack_entry *entries)
 {
 	uint32_t number, offset = PACK_HEAD_BYTES;
 
@@ -189,7 +192,10 @@ add(struct index *x, const struct pack_info *info, const struct pack_entry *entr
 		struct map_entry m = { .pack = number, .offset = offset, .stored = entries[i].stored, .plain = entries[i].plain };
 
 		memcpy(m.id, entries[i].id, sizeof(m.id));
-		table_put(x, &m);
+		if (loading)
+			map_runs_add(&x->runs, &m);
+		else
+			table_put(x, &m);
 		offset += entries[i].stored;
 	}
 }
@@ -198,7 +204,7 @@ void
 index_add(struct index *x, const struct pack_info *info, const struct pack_entry *entries)
 {
 	pthread_mutex_lock(&x->lock);
-	add(x, info, entries);
+	add(x, false, info, entries);
 	pthread_mutex_unlock(&x->lock);
 }
 
@@ -344,63 +350,6 @@ index_put(struct repo *r, struct buf *records, bool last, struct err *e)
 /* ---- loading ---- */
 
 static int
-take_record(void *ctx, const struct pack_info *info, const struct pack_entry *entries, struct err *e)
-{
-	(void)e;
-	add(ctx, info, entries);
-	return 0;
-}
-
-static int
-by_id(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(((struct map_entry *)NULL)->id));
-}
-
-/* Moves what the table holds into a new map file, and maps that.  Failure costs speed and memory only. */
-static void
-fold(struct index *x, struct repo *r, const char *path)
-{
-	struct err why = ERR_INIT;
-	struct map fresh;
-	char unique[RAND_ID_TEXT], *own;
-	size_t n = 0;
-	bool folded;
-
-	for (size_t i = 0; i < x->slots; i++)
-		if (x->table[i].plain != 0)
-			x->table[n++] = x->table[i];
-	qsort(x->table, n, sizeof(*x->table), by_id);
-	/* Opened under a name of its own: behind `path` could be the map of another process, whose pack numbers are not ours. */
-	rand_id(unique);
-	own = mem_printf("%s.%s", path, unique);
-	folded = map_write(own, r->uuid, (const uint8_t(*)[ID_BYTES])x->ids, x->id_count, x->packs, x->pack_count, &x->map, x->table, n, &why) == 0 &&
-	    map_open(&fresh, own, r->uuid, &why) == 0;
-	if (folded && rename(own, path) != 0)
-		unlink(own);            /* mapped all the same; built again next time */
-	free(own);
-	if (folded) {
-		map_close(&x->map);
-		x->map = fresh;
-		free(x->table);
-		x->table = NULL;
-		x->slots = x->used = 0;
-		return;
-	}
-	log_warning("the index cache cannot be written (%s); going on without it", why.msg);
-	/* The table was compacted for sorting: spread it again. */
-	{
-		struct map_entry *flat = x->table;
-
-		x->table = NULL;
-		x->slots = x->used = 0;
-		for (size_t i = 0; i < n; i++)
-			table_put(x, &flat[i]);
-		free(flat);
-	}
-}
-
-static int
 compare_ids(const void *a, const void *b)
 {
 	return memcmp(a, b, ID_BYTES);
@@ -465,11 +414,109 @@ index_condemned(struct repo *r, json_t **condemned, struct err *e)
 	return rc;
 }
 
+struct loading {
+	struct index *x;
+	struct repo *r;
+	struct err *e;                  /* the first failure; guarded by the index's lock, as is `failed` */
+	bool failed;
+};
+
+struct fetch {
+	struct loading *l;
+	const uint8_t *id;
+};
+
+static int
+take_record(void *ctx, const struct pack_info *info, const struct pack_entry *entries, struct err *e)
+{
+	struct index *x = ctx;
+
+	(void)e;
+	pthread_mutex_lock(&x->lock);
+	add(x, true, info, entries);
+	pthread_mutex_unlock(&x->lock);
+	return 0;
+}
+
+static void
+fetch(void *arg)
+{
+	struct fetch *f = arg;
+	struct loading *l = f->l;
+	struct buf section = BUF_INIT;
+	struct err e = ERR_INIT;
+	int rc = catalog_get(l->r, CATALOG_INDEX, f->id, &section, 1, &e);
+
+	if (rc == 0)
+		rc = index_parse(&section, take_record, l->x, &e);
+	buf_free(&section);
+	pthread_mutex_lock(&l->x->lock);
+	if (rc == 0)
+		memcpy(l->x->ids[l->x->id_count++], f->id, ID_BYTES);
+	else if (!l->failed)
+		*l->e = e;
+	l->failed = l->failed || rc != 0;
+	pthread_mutex_unlock(&l->x->lock);
+	free(f);
+}
+
+/* Fetches what is listed and not in the map; with several threads, since a store far away answers slowly. */
+static int
+fetch_new(struct index *x, struct repo *r, const uint8_t (*listed)[ID_BYTES], size_t count, struct err *e)
+{
+	struct loading l = { .x = x, .r = r, .e = e };
+	struct pool *pool = pool_new(FETCHERS, FETCHERS, false);
+	size_t mapped = x->id_count;
+	bool failed = false;
+
+	qsort(x->ids, mapped, ID_BYTES, compare_ids);
+	for (size_t i = 0; i < count && !failed; i++) {
+		struct fetch *f;
+
+		if (bsearch(listed[i], x->ids, mapped, ID_BYTES, compare_ids) != NULL)
+			continue;
+		f = mem_alloc(sizeof(*f));
+		*f = (struct fetch){ .l = &l, .id = listed[i] };
+		pool_submit(pool, fetch, f);
+		pthread_mutex_lock(&x->lock);
+		failed = l.failed;
+		pthread_mutex_unlock(&x->lock);
+	}
+	pool_free(pool);
+	return l.failed ? -1 : 0;
+}
+
+/*
+ * Puts what was fetched into the map if it is much, for its own sake or beside what the map has; else, or when the map cannot be
+ * written, into the table.
+ */
+static int
+settle(struct index *x, struct repo *r, const char *path, struct err *e)
+{
+	bool much = x->runs.spilled > 0 || (path != NULL && x->runs.count > 65536 && x->runs.count > x->map.entry_count / 8);
+	const struct map_entry *entries;
+	struct err why = ERR_INIT;
+	size_t count;
+
+	if (much && !x->runs.failed &&
+	    map_build(&x->map, path, r->uuid, (const uint8_t(*)[ID_BYTES])x->ids, x->id_count, x->packs, x->pack_count, &x->runs, &why) != 0)
+		log_warning("the index cache cannot be written (%s); going on without it", why.msg);
+	do {
+		if (map_runs_take(&x->runs, &entries, &count, e))
+			return -1;
+		for (size_t i = 0; i < count; i++)
+			table_put(x, &entries[i]);
+	} while (count > 0);
+	map_runs_free(&x->runs);
+	return 0;
+}
+
 static int
 load(struct index *x, struct repo *r, const char *path, struct err *e)
 {
 	uint8_t (*listed)[ID_BYTES];
-	size_t count, mapped;
+	size_t count;
+	int rc;
 
 	/* Before any pack is taken up, so that of a chunk's two places the one that stays is chosen. */
 	if (index_condemned(r, &x->condemned, e) || catalog_list(r, CATALOG_INDEX, &listed, NULL, &count, e))
@@ -480,30 +527,20 @@ load(struct index *x, struct repo *r, const char *path, struct err *e)
 		open_map(x, r, path, (const uint8_t(*)[ID_BYTES])listed, count);
 	if (x->ids == NULL)
 		x->ids = mem_alloc((count + 1) * ID_BYTES);
-	mapped = x->id_count;
-	qsort(x->ids, mapped, ID_BYTES, compare_ids);
-	for (size_t i = 0; i < count; i++) {
-		struct buf section = BUF_INIT;
-		int rc;
-
-		if (bsearch(listed[i], x->ids, mapped, ID_BYTES, compare_ids) != NULL)
-			continue;
-		rc = catalog_get(r, CATALOG_INDEX, listed[i], &section, 1, e);
-		if (rc == 0)
-			rc = index_parse(&section, take_record, x, e);
-		buf_free(&section);
-		if (rc != 0) {
-			free(listed);
-			return -1;
-		}
-		memcpy(x->ids[x->id_count++], listed[i], ID_BYTES);
-		if (path != NULL && x->used >= TABLE_FOLD)
-			fold(x, r, path);
-	}
+	rc = x->id_count == count ? 0 : fetch_new(x, r, (const uint8_t(*)[ID_BYTES])listed, count, e);
 	free(listed);
-	if (path != NULL && x->used > 65536 && x->used > x->map.entry_count / 8)
-		fold(x, r, path);
-	return 0;
+	return rc == 0 ? settle(x, r, path, e) : -1;
+}
+
+/* Where a large index is sorted: in the cache, else where temporary files may be large. */
+static const char *
+work_folder(const struct repo *r)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (r->cache != NULL)
+		return r->cache;
+	return tmp != NULL && tmp[0] == '/' ? tmp : "/var/tmp";
 }
 
 int
@@ -521,6 +558,7 @@ index_load(struct repo *r, struct err *e)
 		err_clear(e);
 		x = mem_zero(1, sizeof(*x));
 		pthread_mutex_init(&x->lock, NULL);
+		x->runs = (struct map_runs)MAP_RUNS_INIT(work_folder(r));
 		rc = load(x, r, path, e);
 	}
 	free(path);
@@ -540,6 +578,7 @@ index_free(struct index *x)
 	if (x == NULL)
 		return;
 	map_close(&x->map);
+	map_runs_free(&x->runs);
 	pthread_mutex_destroy(&x->lock);
 	free(x->table);
 	free(x->packs);
