@@ -175,7 +175,8 @@ judge_words(struct dump *d, const char *name, const char *words, struct err *e)
 
 	if (e->kind != ERR_FAILED)
 		return;
-	if (strstr(words, "Query was: LOCK TABLE") != NULL && strstr(words, "timeout") != NULL) {
+	/* "Query was", and before version 15 "query was". */
+	if (strstr(words, "uery was: LOCK TABLE") != NULL && strstr(words, "timeout") != NULL) {
 		blocker = conn_blocker(d->leader);
 		err_set(e, ERR_LOCKED, "%s could not get its lock within %lld ms: %s", name, (long long)d->options.lock_timeout_ms,
 		    blocker != NULL ? blocker : "whoever was in the way is gone");
