@@ -27,6 +27,8 @@ put_signature(json_t *outcome, const struct repo_report *report)
 	json_put_bool(signature, "valid", report->valid);
 	json_put_str(signature, "report_id", report->id);
 	json_put(outcome, "signature", signature);
+	if (!report->valid)
+		ops_warn(outcome, "report %.12s was changed, or its signer is no holder of this repository (any more): it proves nothing", report->id);
 }
 
 static void
