@@ -253,7 +253,7 @@ run_report(struct run *r, json_t **outcome, struct err *e)
 	rc = a->output == NULL ? run_print(text, e) : file_write_replace(a->output, text, strlen(text), 0600, e);
 	free(text);
 	r->printed = true;
-	return rc;
+	return rc == 0 || a->output == NULL ? rc : err_wrap(e, "report to \"%s\"", a->output);
 }
 
 int

@@ -220,7 +220,7 @@ text_list(struct buf *to, const json_t *o, const struct grid_look *look)
 		buf_addstr(to, "There is no backup yet: holdfast backup takes one, holdfast check says first whether it can.\n");
 	grid_end(t, to);
 	if (json_opt_int(repository, "stored_bytes", -1) >= 0) {
-		buf_addstr(to, "\nrepository ");
+		buf_addstr(to, to->bytes > 0 ? "\nrepository " : "repository ");
 		width_add(to, json_opt_str(repository, "label", json_opt_str(repository, "id", "")), 200);
 		buf_addf(to, ": %s in ", bytes_human(human, (uint64_t)json_opt_int(repository, "stored_bytes", 0)));
 		text_count(to, json_opt_int(repository, "packs", 0), "pack", "packs");

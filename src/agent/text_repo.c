@@ -128,7 +128,7 @@ text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
 		say_added(to, o, added);
 	} else if (removed != NULL) {
 		add_holder(to, removed);
-		buf_addstr(to, " was removed. What it copied before still opens what is stored, and what comes until `holdfast keys rotate`: run that now.\n");
+		buf_addstr(to, " was removed. `holdfast keys rotate` should follow: it may have kept a copy of what it could open.\n");
 	} else if (json_opt_int(o, "epoch", 0) > 0) {
 		buf_addf(to, "Epoch %" PRId64 " has begun: what comes from now on is sealed to a new key, which ", json_opt_int(o, "epoch", 0));
 		text_count(to, (int64_t)json_array_size(json_object_get(o, "holders")), "holder has.\n", "holders have.\n");

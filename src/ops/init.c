@@ -225,12 +225,21 @@ static int
 remove_holder(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err *e)
 {
 	struct holder *before = NULL, *after = NULL;
-	size_t n_before, n_after, foreign;
+	size_t n_before = 0, n_after = 0, foreign;
 	int rc = -1;
 
 	if (keys_list(repo, &before, &n_before, &foreign, e) == 0 && keys_remove(repo, r->holder, r->yes, e) == 0 &&
 	    keys_list(repo, &after, &n_after, &foreign, e) == 0)
 		rc = 0;
+	if (before != NULL && e->kind == ERR_NOT_FOUND) {
+		json_t *names = json_array();
+
+		for (size_t i = 0; i < n_before; i++)
+			json_add(names, json_str(before[i].name));
+		e->hint[0] = '\0';
+		ops_hint_names(e, "", r->holder, names, "`holdfast keys list` shows the holders.");
+		json_decref(names);
+	}
 	for (size_t i = 0; rc == 0 && i < n_before; i++) {
 		bool left = false;
 

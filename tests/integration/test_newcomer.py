@@ -62,6 +62,14 @@ def test_a_template_can_still_be_backed_up_by_its_name(ready):
     assert ready.backup("--database", "template1")["databases"] == ["template1"]
 
 
+def test_a_mistyped_holder_is_answered_with_the_one_that_is_near(ready):
+    ready.fails(FAILED, "keys", "remove", "recvery", says=['no holder "recvery"', 'Is "recovery" meant?'])
+
+
+def test_a_report_that_cannot_be_written_names_the_file_that_was_asked_for(ready):
+    ready.fails(FAILED, "report", "--output", "/nonexistent/report.html", says='report to "/nonexistent/report.html"')
+
+
 # ---- what to restore ----
 
 @pytest.mark.parametrize("words,says", [
@@ -179,3 +187,14 @@ def test_whatever_is_said_as_a_warning_is_in_the_outcome_and_makes_3(ready):
         said = len(re.findall(r"^holdfast: warning: ", result.err, re.M))
         assert len(result.json["warnings"]) == said, str(result)
         assert result.code == (WARNINGS if said else OK), str(result)
+
+
+def test_a_report_whose_signer_was_removed_is_printed_with_a_warning(ready, work):
+    key = os.path.join(work, "verifier")
+    public = ready.ok("keys", "identity", "verifier", "--key-out", key, "--json").json["public_key"]
+    ready.ok("keys", "add", "verifier", "--public-key", public)
+    assert ready("drill", "--key-file", key).code in (OK, WARNINGS)
+    assert ready.ok("report", "--json").json["signature"]["holder"] == "verifier"
+    ready("keys", "remove", "verifier")
+    result = ready.fails(WARNINGS, "report", "--json", says="its signer is no holder")
+    assert result.json["signature"]["valid"] is False
