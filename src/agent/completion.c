@@ -122,7 +122,10 @@ args_completion_bash(void)
 	}
 	buf_addstr(&text, "\tesac\n\tcase $command in\n\t\"\") COMPREPLY=($(compgen -W \"");
 	add_first_words(&text);
+	buf_addstr(&text, " help");
 	add_options(&text, args_common);
+	buf_addstr(&text, "\" -- \"$cur\")) ;;\n\thelp) COMPREPLY=($(compgen -W \"");
+	add_first_words(&text);
 	buf_addstr(&text, "\" -- \"$cur\")) ;;\n");
 	add_groups(&text);
 	for (const struct command *c = args_commands; c->name != NULL; c++) {

@@ -291,6 +291,7 @@ def test_bash_completes_commands():
     assert complete("holdfast --config=/x ve") == ["verify"]
     assert complete("holdfast keys ") == ["list", "add", "identity", "rotate", "remove"]
     assert complete("holdfast completion ") == ["bash"]
+    assert complete("holdfast help ba") == ["backup"]
 
 
 @pytest.mark.parametrize("command", [n for n, _ in commands()])
