@@ -261,6 +261,61 @@ def test_s3_that_denies_is_not_asked_again_and_again(make_agent, s3, database, w
     assert time.monotonic() - started < 10
 
 
+@pytest.fixture
+def quota(s3):
+    """quota(bytes): no more than that in the bucket from now on, by the word of the store's operator; quota(None): no bound."""
+    def bound(size):
+        admin = ["radosgw-admin", "-c", os.path.join(os.environ["HOLDFAST_TEST_S3_DIR"], "ceph.conf"), "quota"]
+        where = ["--quota-scope=bucket", f"--bucket={s3.bucket}"]
+        if size is not None:
+            subprocess.run([*admin, "set", f"--max-size={size}", *where], check=True)
+        subprocess.run([*admin, "enable" if size is not None else "disable", *where], check=True)
+    yield bound
+    bound(None)
+
+
+def test_s3_that_is_full_is_said_so_and_what_it_holds_stays_good(make_agent, s3, quota, source, database, new_database, restored):
+    """R4, R7: a real gateway refuses a put for want of room, in the midst of a backup and before its first byte."""
+    agent = make_agent(s3, databases=[database])
+    agent.init()
+    first = agent.backup()
+    big = new_database("big")
+    for k in range(6):
+        source.sql(big, f"create table t{k} as select n, (select string_agg(md5(random()::text), '') from generate_series(1, 20) k where n > 0) "
+                        "from generate_series(1, 30000) n")
+    agent.configure(source={"databases": [database, big]})
+
+    def refused():
+        started = time.monotonic()
+        result = agent.fails(FAILED, "backup", says=["quota", s3.bucket])
+        assert result.err.count("QuotaExceeded") == 1 and result.err.count(" failed: ") == 1, f"one fault, one error\n{result}"
+        assert time.monotonic() - started < 60
+        assert [b["id"] for b in agent.list()] == [first["id"]]
+
+    # Room for one pack, not for two; then for nothing at all.
+    before = s3.objects()
+    quota(sum(before.values()) + (24 << 20))
+    refused()
+    stored = s3.objects()
+    packs = {name for name in stored if name.startswith("packs/") and name not in before}
+    assert packs, "the store was full before it had taken a pack: this shows nothing"
+    quota(1)
+    refused()
+    assert {name for name in s3.objects() if name.startswith(("packs/", "backups/"))} == {
+        name for name in stored if name.startswith(("packs/", "backups/"))}, "something was put into a full store"
+    # What was there before is as good as ever, without a byte of room.
+    agent.ok("verify", "--data")
+    agent.restored(restored, "back", "--database", database)
+    assert restored.text_of("back") == source.text_of(database)
+    # With room again, the next backup takes up what the first try had stored.
+    quota(None)
+    done = agent.backup()
+    assert done["new_bytes"] < done["bytes"]
+    assert packs <= set(s3.objects())
+    agent.ok("verify", "--data")
+    assert [b["id"] for b in agent.list()] == [done["id"], first["id"]]
+
+
 def test_source_that_denies_is_said_without_the_password(ready, source, database, work):
     secret = os.path.join(work, "password")
     with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as f:
