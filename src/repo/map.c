@@ -1,12 +1,13 @@
 #include "repo/map.h"
 
-#include <errno.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -279,6 +280,23 @@ map_runs_free(struct map_runs *runs)
 
 /* ---- building ---- */
 
+#define STALE_S 86400                   /* no build takes a day */
+
+/* Whoever was killed in the midst of a build left his file, which may be large. */
+static void
+remove_stale(const char *folder)
+{
+	DIR *d = opendir(folder);
+	struct stat st;
+
+	for (struct dirent *x; d != NULL && (x = readdir(d)) != NULL;)
+		if (strstr(x->d_name, ".tmp-") != NULL && fstatat(dirfd(d), x->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+		    st.st_mtime < time(NULL) - STALE_S)
+			(void)unlinkat(dirfd(d), x->d_name, 0);
+	if (d != NULL)
+		closedir(d);
+}
+
 #define WINDOWS (16u << 20)             /* memory of all sources together */
 #define WINDOW_MOST 4096                /* entries that one source reads ahead */
 
@@ -481,6 +499,7 @@ map_build(struct map *m, const char *path, const uint8_t uuid[16], const uint8_t
 	memcpy(head.magic, magic, sizeof(magic));
 	memcpy(head.uuid, uuid, 16);
 	if (path != NULL) {
+		remove_stale(runs->folder);
 		rand_id(unique);
 		temporary = mem_printf("%s.tmp-%s", path, unique);
 		w.fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);

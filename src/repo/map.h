@@ -59,8 +59,8 @@ int map_runs_take(struct map_runs *runs, const struct map_entry **entries, size_
 void map_runs_free(struct map_runs *runs);
 
 /*
- * Merges the entries of `m` (which may be empty) and `runs` into a new map, which `m` then is; it is kept at `path`, or
- * nowhere (NULL: the file below the runs' folder has no name).  On failure `m` and `runs` have what they had.
+ * Merges the entries of `m` (which may be empty) and `runs` into a new map, which `m` then is; it is kept at `path` in
+ * the runs' folder, or nowhere (NULL: the file has no name).  On failure `m` and `runs` have what they had.
  */
 int map_build(struct map *m, const char *path, const uint8_t uuid[16], const uint8_t (*ids)[ID_BYTES], size_t id_count,
     const struct pack_info *packs, size_t pack_count, struct map_runs *runs, struct err *e) MUST_USE;

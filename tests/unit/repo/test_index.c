@@ -2,6 +2,7 @@
 #include "world.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -217,6 +218,36 @@ a_map_with_one_flipped_bit_is_built_again(void **state)
 	world_free(w);
 }
 
+static void
+what_a_killed_build_left_is_removed_a_day_later(void **state)
+{
+	struct world *w = world_new();
+	const char *const names[] = { "index.map.tmp-dead", "index.map.tmp-at-work" };
+	const struct timespec old[2] = { { .tv_sec = 1000000000 }, { .tv_sec = 1000000000 } };
+	struct stat st;
+
+	(void)state;
+	fill(w->repo, 0, 7 * CHUNKS_A_PACK);
+	for (size_t i = 0; i < 2; i++) {
+		char *path = mem_printf("%s/%s/%s", w->cache, w->uuid, names[i]);
+		FILE *f = fopen(path, "w");
+
+		assert_non_null(f);
+		fclose(f);
+		assert_int_equal(i == 0 ? utimensat(AT_FDCWD, path, old, 0) : 0, 0);
+		free(path);
+	}
+	load_anew(w, true);
+	assert_true(index_mapped(w->repo->index));
+	for (size_t i = 0; i < 2; i++) {
+		char *path = mem_printf("%s/%s/%s", w->cache, w->uuid, names[i]);
+
+		assert_int_equal(stat(path, &st), i == 0 ? -1 : 0);
+		free(path);
+	}
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -225,6 +256,7 @@ main(void)
 		cmocka_unit_test(without_a_cache_it_is_sorted_among_temporary_files_and_leaves_none),
 		cmocka_unit_test(a_disk_that_is_full_at_any_moment_costs_memory_and_no_chunk),
 		cmocka_unit_test(a_map_with_one_flipped_bit_is_built_again),
+		cmocka_unit_test(what_a_killed_build_left_is_removed_a_day_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
