@@ -240,6 +240,9 @@ run_pg_dump(struct dump *d, size_t i, struct sink *out, struct err *e)
 	int rc = -1;
 
 	if (env != NULL) {
+		/* pg_dump settles dates and floats, and not this: moments read the same wherever the server thinks it is. */
+		childenv_set(env, "PGTZ", "UTC");
+
 		struct child_spec spec = { .name = name, .argv = argv, .env = childenv_list(env), .pipe_out = true,
 			.batch = true, .prepare = childenv_prepare, .prepare_ctx = env };
 
@@ -376,6 +379,9 @@ dump_globals(const struct pg_target *target, const struct tools *tools, int64_t 
 		return -1;
 	/* pg_dumpall asks the pg_dump beside it for its version, through a shell. */
 	childenv_set(env, "PATH", "/usr/bin:/bin");
+	/* VALID UNTIL must be read by any server as it was meant; pg_dumpall settles neither. */
+	childenv_set(env, "PGTZ", "UTC");
+	childenv_set(env, "PGDATESTYLE", "ISO");
 
 	struct child_spec spec = { .name = "pg_dumpall of roles and tablespaces", .argv = argv, .env = childenv_list(env), .pipe_out = true,
 		.prepare = childenv_prepare, .prepare_ctx = env };
