@@ -26,6 +26,7 @@ struct archive_entry {
 	uint64_t bytes;                 /* of COPY text without its end mark, of a large object, of the setval statement */
 	uint8_t sha256[SHA256_BYTES];   /* of those bytes, the fields in `expect`'s order where it differs */
 	bool reordered;                 /* hashed in another column order than the archive's */
+	bool has_row_set;               /* else row_set means nothing */
 	uint8_t row_set[MULTISET_BYTES];        /* of a table's rows whatever their order, where `row_sets` asks for it */
 };
 

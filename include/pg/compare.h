@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "pg/archive.h"
 #include "pg/target.h"
+#include "pg/tools.h"
 
 /*
  * Whether what came back is what was dumped.  The source's side is read from its archives as they are restored, the other side
@@ -21,14 +22,31 @@ struct archive_columns *compare_columns(const struct archive_digest *source);
 /*
  * Fills `database` (an object: `name`, `entries`, `equal`, `rows`, `bytes`, `schema`, `schema_diff`, `reordered`) and adds to
  * `differences`.  Inherited tables come back with their columns in another physical order; that counts as equal, and is told in
- * `schema` and `reordered`.  So do the same rows in another order, where both digests have row_sets, told in `row_order`.  Rights
+ * `schema` and `reordered`.  So do the same rows in another order, where both sides have their row set, told in `row_order`.  Rights
  * and settings of the database itself are compared only where it was restored under its own name.  True when nothing differs.
  */
 bool compare_digests(json_t *database, json_t *differences, const char *name, const struct archive_digest *source,
     const struct archive_digest *restored);
 
+/*
+ * Row sets cost time, and are seldom needed.  compare_unclear gives the names of tables with as many rows and bytes on both sides, another
+ * digest, and no row set on one of them: for these the caller reads both sides again with row sets, and compare_settle puts what was
+ * found into the first digests.  NULL-terminated, the names borrowed from `source`; NULL when there is none.
+ */
+const char **compare_unclear(const struct archive_digest *source, const struct archive_digest *restored);
+void compare_settle(struct archive_digest *to, const struct archive_digest *again);
+
 /* R36: both as facts_objects gives them.  Puts `objects` into `database`; true when all counts are equal. */
 bool compare_objects(json_t *database, const json_t *source, const json_t *restored);
+
+/*
+ * R32: roles, memberships, settings of roles, tablespaces: the backup's globals (`source`, the text of pg_dumpall) against a dump of the
+ * target's by the same code, statement by statement, whatever their order.  Puts `statements` and `equal` into `globals`; what is
+ * missing, extra or of other content becomes an entry of `differences` without a database, by name and without its text.  What differs by
+ * rule is left out and told in `not_covered`: the target's own superuser, where tablespaces lie.  For a throw-away cluster.
+ */
+int compare_globals(json_t *globals, json_t *differences, json_t *not_covered, const struct pg_target *target, const struct tools *tools,
+    const void *source, size_t bytes, int64_t idle_timeout_ms, struct err *e) MUST_USE;
 
 /*
  * R35: each sequence that a column owns has reached that column's largest value; if not, the next insert fails.  The dump holds the

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "pg/quote.h"
 
 #define GLOBALS_MAX (64u << 20)
 
@@ -84,7 +85,7 @@ choose(const struct bring *b, const struct restore *restore, bool data, enum dum
 			continue;
 		if (k == DUMP_TABLE && !restore_wants(restore, json_opt_str(row, "schema", ""), json_opt_str(row, "table", "")))
 			continue;
-		pieces[n].digest.row_sets = b->source != NULL && b->source->row_sets;
+		pieces[n].digest.row_sets = b->source != NULL && b->source->row_sets && k != DUMP_TABLE;
 		pieces[n].stream = stream;
 		pieces[n].kind = (enum dump_kind)k;
 		n++;
@@ -145,6 +146,46 @@ bring_streams(const struct bring *b, struct restore *restore, struct err *e)
 	if (check_plan(b, e) || bring_kind(b, restore, false, DUMP_PRE_DATA, e) || bring_kind(b, restore, true, DUMP_REST, e))
 		return -1;
 	return bring_kind(b, restore, false, DUMP_POST_DATA, e);
+}
+
+bool
+bring_named(const char *const *tables, const char *schema, const char *table)
+{
+	char *name = quote_name(schema, table);
+	bool found = false;
+
+	for (; *tables != NULL && !found; tables++)
+		found = strcmp(*tables, name) == 0;
+	free(name);
+	return found;
+}
+
+int
+bring_again(const struct bring *b, const char *const *tables, struct archive_digest *again, struct err *e)
+{
+	json_t *row;
+	size_t i;
+	int rc = 0;
+
+	json_array_foreach(json_object_get(b->detail, "plan"), i, row) {
+		struct archive_digest one = { .row_sets = true };
+		const json_t *stream = stream_of(b->detail, json_opt_str(row, "stream", ""));
+		int k = section_kind(json_opt_str(row, "section", ""));
+		struct sink *sink;
+
+		/* The rest is read whenever: which tables are in it the plan does not say. */
+		if (stream == NULL || strcmp(json_opt_str(stream, "database", ""), b->database) != 0 || (k != DUMP_REST &&
+		    (k != DUMP_TABLE || !bring_named(tables, json_opt_str(row, "schema", ""), json_opt_str(row, "table", "")))))
+			continue;
+		sink = progress_sink_new(b->progress, json_opt_str(stream, "name", ""), true, sink_null_new());
+		sink = archive_reader_new(&one, NULL, sink);
+		rc = repo_read(b->repo, stream, sink, e);
+		sink_free(sink);
+		archive_digest_merge(again, &one);
+		if (rc != 0)
+			return -1;
+	}
+	return 0;
 }
 
 uint64_t

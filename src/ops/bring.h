@@ -15,7 +15,15 @@ struct bring {
 	struct archive_digest *source;  /* NULL, or filled with what the archives hold, read as they pass */
 };
 
+/* Row sets (archive.h), where `source` wants them, are kept of the tables in "rest" alone: a large one's rows keep their order. */
 int bring_streams(const struct bring *b, struct restore *restore, struct err *e) MUST_USE;
+
+/* Reads once more, and restores nowhere, the streams that hold these tables (quoted names, NULL-terminated), for their row sets.  Adds to
+ * `again` whatever these streams hold. */
+int bring_again(const struct bring *b, const char *const *tables, struct archive_digest *again, struct err *e) MUST_USE;
+
+/* Whether the list (NULL-terminated, quoted) has the table. */
+bool bring_named(const char *const *tables, const char *schema, const char *table);
 
 /* Plain bytes of the streams of a database that are brought into `restore`; NULL: of all. */
 uint64_t bring_bytes(const json_t *detail, const char *database, const struct restore *restore);

@@ -202,6 +202,7 @@ archive_rows_end(struct archive_rows *r, struct archive_entry *entry, struct err
 	entry->bytes = r->bytes;
 	if (!r->plan.counts_only)
 		hash_final(r->hash, entry->sha256);
+	entry->has_row_set = r->plan.as_set;
 	multiset_sum(&r->set, entry->row_set);
 	return 0;
 }

@@ -70,15 +70,65 @@ add_difference(json_t *list, const char *database, const char *what, const struc
 /* NULL when equal.  The same rows in another order are equal: COPY fills gaps that it left in earlier pages with rows that fit, so
  * a restored table need not give its rows back in the order in which it got them. */
 static const char *
-differing(const struct archive_entry *a, const struct archive_entry *b, bool row_sets, bool *moved)
+differing(const struct archive_entry *a, const struct archive_entry *b, bool *moved)
 {
 	*moved = false;
 	if (a->rows != b->rows)
 		return "rows";
 	if (a->bytes == b->bytes && memcmp(a->sha256, b->sha256, sizeof(a->sha256)) == 0)
 		return NULL;
-	*moved = row_sets && a->type == ARCHIVE_TABLE && a->bytes == b->bytes && memcmp(a->row_set, b->row_set, sizeof(a->row_set)) == 0;
+	*moved = a->has_row_set && b->has_row_set && a->type == ARCHIVE_TABLE && a->bytes == b->bytes &&
+	    memcmp(a->row_set, b->row_set, sizeof(a->row_set)) == 0;
 	return *moved ? NULL : "content";
+}
+
+static bool
+is_unclear(const struct archive_entry *a, const struct archive_entry *b)
+{
+	return a->type == ARCHIVE_TABLE && a->rows == b->rows && a->bytes == b->bytes && !(a->has_row_set && b->has_row_set) &&
+	    memcmp(a->sha256, b->sha256, sizeof(a->sha256)) != 0;
+}
+
+const char **
+compare_unclear(const struct archive_digest *source, const struct archive_digest *restored)
+{
+	const struct archive_entry **a = sorted(source), **b = sorted(restored);
+	const char **names = mem_zero(source->n_entries + 1, sizeof(*names));
+	size_t n = 0;
+
+	for (size_t i = 0, k = 0; i < source->n_entries && k < restored->n_entries;) {
+		int order = entry_order(&a[i], &b[k]);
+
+		if (order == 0 && is_unclear(a[i], b[k]))
+			names[n++] = a[i]->name;
+		i += order <= 0;
+		k += order >= 0;
+	}
+	free(a);
+	free(b);
+	if (n > 0)
+		return names;
+	free(names);
+	return NULL;
+}
+
+void
+compare_settle(struct archive_digest *to, const struct archive_digest *again)
+{
+	const struct archive_entry **b = sorted(again);
+
+	for (size_t i = 0; i < to->n_entries; i++) {
+		struct archive_entry *mine = &to->entries[i];
+		const struct archive_entry *const key = mine, **found = bsearch(&key, b, again->n_entries, sizeof(*b), entry_order);
+
+		/* Only of the same bytes: a row set that belongs to something else proves nothing. */
+		if (found == NULL || !(*found)->has_row_set || (*found)->bytes != mine->bytes ||
+		    memcmp((*found)->sha256, mine->sha256, sizeof(mine->sha256)) != 0)
+			continue;
+		mine->has_row_set = true;
+		memcpy(mine->row_set, (*found)->row_set, sizeof(mine->row_set));
+	}
+	free(b);
 }
 
 bool
@@ -87,10 +137,9 @@ compare_digests(json_t *database, json_t *differences, const char *name, const s
 {
 	const struct archive_entry **a = sorted(source), **b = sorted(restored);
 	json_t *reordered = json_array(), *moved_rows = json_array();
-	bool row_sets = source->row_sets && restored->row_sets, moved;
 	uint64_t rows = 0, bytes = 0;
 	size_t i = 0, k = 0, equal = 0;
-	bool same_schema;
+	bool same_schema, moved;
 
 	while (i < source->n_entries || k < restored->n_entries) {
 		int order = i == source->n_entries ? 1 : k == restored->n_entries ? -1 : entry_order(&a[i], &b[k]);
@@ -100,7 +149,7 @@ compare_digests(json_t *database, json_t *differences, const char *name, const s
 			add_difference(differences, name, "missing", a[i], NULL);
 		} else if (order > 0) {
 			add_difference(differences, name, "extra", NULL, b[k]);
-		} else if ((what = differing(a[i], b[k], row_sets, &moved)) != NULL) {
+		} else if ((what = differing(a[i], b[k], &moved)) != NULL) {
 			add_difference(differences, name, what, a[i], b[k]);
 		} else {
 			equal++;
