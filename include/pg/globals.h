@@ -25,6 +25,9 @@ struct globals_list {
 int globals_split(struct globals_list *out, const void *text, size_t bytes, struct err *e) MUST_USE;
 void globals_list_free(struct globals_list *l);         /* and empties it */
 
+/* The name at the beginning of `text`, unquoted, owned by the caller; *after is behind it. */
+char *globals_name(const char *text, const char **after);
+
 /*
  * Runs them.  A role that exists is left as it is, and so is the one that we connect as; on a throw-away cluster tablespaces are
  * made inside its own folder, elsewhere they are left out.  A statement that fails does not end the restore: each

@@ -27,6 +27,7 @@ struct scratch_options {
 	int major;                      /* of the source */
 	const char *superuser;          /* its bootstrap superuser, so that ACLs of system objects read the same; NULL: "postgres" */
 	const char *preload;            /* its shared_preload_libraries; NULL or "": none */
+	const char *bytea_output;       /* the source's, in which bytea is dumped: "hex", "escape"; NULL: the default */
 	uint64_t need_bytes;            /* do not start with less free space than this */
 	unsigned jobs;                  /* sessions that work at once */
 	int64_t start_timeout_ms;       /* for initdb, and again for the start; 0: 2 minutes */

@@ -17,6 +17,7 @@ struct drill {
 	json_t *summary, *detail;
 	struct scratch *scratch;
 	struct tools dump_tools;
+	struct buf globals;             /* the backup's, with password verifiers */
 	json_t *outcome, *databases, *differences, *checks, *amcheck, *not_covered, *notes;
 	int64_t phase_ms[PHASES];       /* summed over databases, by phase */
 	bool differs, looked;           /* looked: the backup itself was asked for */

@@ -57,9 +57,6 @@ say_what_is_not_covered(struct drill *d)
 	json_t *database, *pattern;
 	size_t i;
 
-	json_add(d->not_covered, json_str("roles, their memberships and tablespaces: they were restored (each statement that failed is a warning), and not "
-	    "compared with the source"));
-
 	json_array_foreach(json_object_get(facts, "exclude_table_data"), i, pattern) {
 		char *text = mem_printf("data of tables that match \"%s\": left out of the backup by the configuration", json_string_value(pattern));
 

@@ -221,9 +221,8 @@ begins(const char *statement, const char *words, const char **rest)
 	return true;
 }
 
-/* The name at the beginning of `text`, unquoted; owned by the caller. */
-static char *
-first_name(const char *text, const char **after)
+char *
+globals_name(const char *text, const char **after)
 {
 	struct buf name = BUF_INIT;
 
@@ -295,7 +294,7 @@ static int
 run_tablespace(struct run *r, const char *rest, struct err *e)
 {
 	const char *after, *location = strstr(rest, " LOCATION ");
-	char *name = first_name(rest, &after), *sql;
+	char *name = globals_name(rest, &after), *sql;
 	int rc = 0;
 
 	if (!r->throw_away || location == NULL) {
@@ -323,7 +322,7 @@ run_statement(struct run *r, const char *sql, struct err *e)
 {
 	static const char *const kinds[] = {
 		"CREATE ROLE ", "ALTER ROLE ", "COMMENT ON ROLE ", "ALTER TABLESPACE ", "COMMENT ON TABLESPACE ", "GRANT ", "REVOKE ", "SET ",
-		"SECURITY LABEL ", "ALTER DATABASE ",
+		"SECURITY LABEL ", "ALTER DATABASE ", "RESET SESSION AUTHORIZATION",
 	};
 	const char *rest, *after;
 	char *name, *what;
@@ -334,7 +333,7 @@ run_statement(struct run *r, const char *sql, struct err *e)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (!begins(sql, kinds[i], &rest))
 			continue;
-		name = first_name(rest, &after);
+		name = globals_name(rest, &after);
 		what = mem_strndup(kinds[i], strlen(kinds[i]) - 1);
 		if (i < 2 && strcmp(name, r->self) == 0) {
 			;       /* taking our own rights away would end the restore; it is there, or we were not */

@@ -130,6 +130,8 @@ launch(struct scratch *s, const struct scratch_options *o, struct err *e)
 	own[n_own++] = mem_printf("unix_socket_directories=%s", folder);
 	own[n_own++] = mem_printf("shared_buffers=%lluMB", (unsigned long long)(s->buffer_bytes / MIB));
 	own[n_own++] = mem_printf("maintenance_work_mem=%lluMB", (unsigned long long)(s->sort_bytes / MIB));
+	if (o->bytea_output != NULL)
+		own[n_own++] = mem_printf("bytea_output=%s", o->bytea_output);
 	own[n_own++] = mem_printf("shared_preload_libraries=%s", o->preload != NULL ? o->preload : "");
 	argv[n++] = s->tools.postgres;
 	argv[n++] = "-D";
