@@ -313,14 +313,14 @@ dump_end(struct dump *d, struct err *e)
 	free(value);
 	if (!conn_in_transaction(d->leader))
 		return err_set(e, ERR_DATABASE, "the transaction that held the dump's snapshot has ended");
-	if (d->ahead)
-		return 0;
-	if (dump_find_rewritten(&lost, d->leader, &d->target, d->dbname, e))
+	/* Locks ahead of the dump leave one way: they do not stop a schema from being renamed. */
+	if (dump_find_changed(&lost, d->leader, &d->target, d->dbname, e))
 		return -1;
 	if (lost == NULL)
 		return 0;
-	err_set(e, ERR_LOCKED, "table %s was rewritten or dropped while the dump ran", lost);
-	err_hint(e, "Set max_locks_per_transaction = %u on the server: then the dump locks its tables first, and such a change waits (R38).",
+	err_set(e, ERR_LOCKED, "table %s was renamed, rewritten or dropped while the dump ran", lost);
+	if (!d->ahead)
+		err_hint(e, "Set max_locks_per_transaction = %u on the server: then the dump locks its tables first, and such a change waits (R38).",
 	    d->locks.wanted);
 	free(lost);
 	return -1;

@@ -91,7 +91,7 @@ dump_find_unlocked(char **name, struct conn *leader, struct err *e)
 }
 
 int
-dump_find_rewritten(char **name, struct conn *leader, const struct pg_target *target, const char *dbname, struct err *e)
+dump_find_changed(char **name, struct conn *leader, const struct pg_target *target, const char *dbname, struct err *e)
 {
 	struct rows *r = conn_query(leader, "SELECT array_agg(c.oid), array_agg(c.relfilenode), array_agg(format('%I.%I', n.nspname, c.relname))"
 	    LOCKED_TABLES, NULL, e);
@@ -105,9 +105,11 @@ dump_find_rewritten(char **name, struct conn *leader, const struct pg_target *ta
 
 		/* The catalog as it is now, which only a session without the snapshot sees. */
 		rc = params[0] == NULL ? 0 : conn_value(name, now, "SELECT s.name FROM unnest($1::oid[], $2::oid[], $3::text[]) s(oid, file, name)"
-		    " LEFT JOIN pg_class c ON c.oid = s.oid WHERE c.relfilenode IS DISTINCT FROM s.file LIMIT 1", params, e);
+		    " LEFT JOIN pg_class c ON c.oid = s.oid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace"
+		    " WHERE c.relfilenode IS DISTINCT FROM s.file OR format('%I.%I', n.nspname, c.relname) IS DISTINCT FROM s.name LIMIT 1",
+		    params, e);
 	}
 	conn_close(now);
 	conn_rows_free(r);
-	return rc == 0 ? 0 : err_wrap(e, "look for tables that were rewritten meanwhile");
+	return rc == 0 ? 0 : err_wrap(e, "look for tables that were changed meanwhile");
 }

@@ -194,6 +194,49 @@ a_server_with_no_room_for_one_pg_dump_is_told_what_it_needs(void **state)
 	archive_digest_free(&rest);
 }
 
+/* The usual online swap of a table: pg_dump finds the new one by its name, and under the old snapshot it is empty. */
+static void
+a_table_that_was_swapped_by_renaming_fails_the_dump_by_name(void **state)
+{
+	struct dump *d = begin("many");
+	struct archive_digest rest = ARCHIVE_DIGEST_INIT;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(try_sql("many", "CREATE TABLE public.t8_new AS SELECT 5 AS a"), 0);
+	assert_int_equal(try_sql("many", "BEGIN; ALTER TABLE public.t8 RENAME TO t8_old; ALTER TABLE public.t8_new RENAME TO t8; COMMIT"), 0);
+	assert_good(run(d, DUMP_REST, &rest, &e), &e);
+	assert_int_equal(dump_end(d, &e), -1);
+	assert_int_equal(e.kind, ERR_LOCKED);
+	assert_non_null(strstr(e.msg, "public.t8 was renamed"));
+	archive_digest_free(&rest);
+	dump_free(d);
+	cluster_sql(&cluster, "many", "DROP TABLE public.t8_old");
+}
+
+/* A lock of a table does not keep its schema's name. */
+static void
+a_schema_that_was_swapped_by_renaming_fails_the_dump_by_name(void **state)
+{
+	struct archive_digest rest = ARCHIVE_DIGEST_INIT;
+	struct err e = ERR_INIT;
+	struct dump *d;
+
+	(void)state;
+	cluster_sql(&cluster, "few", "CREATE SCHEMA live CREATE TABLE t (a int)");
+	cluster_sql(&cluster, "few", "CREATE SCHEMA fresh CREATE TABLE t (a int)");
+	d = begin("few");
+	assert_int_equal(try_sql("few", "ALTER SCHEMA live RENAME TO old; ALTER SCHEMA fresh RENAME TO live"), 0);
+	(void)run(d, DUMP_REST, &rest, &e);
+	err_clear(&e);
+	assert_int_equal(dump_end(d, &e), -1);
+	assert_int_equal(e.kind, ERR_LOCKED);
+	assert_non_null(strstr(e.msg, "live.t was renamed"));
+	archive_digest_free(&rest);
+	dump_free(d);
+	cluster_sql(&cluster, "few", "DROP SCHEMA live CASCADE; DROP SCHEMA old CASCADE");
+}
+
 /* From 16 on it locks many tables by one query and shows all of it; before 15 it says so in other words. */
 static void
 a_pg_dump_whose_lock_timed_out_is_understood_whatever_its_version(void **state)
@@ -236,6 +279,8 @@ main(void)
 		cmocka_unit_test(tables_that_do_not_fit_twice_are_dumped_all_the_same),
 		cmocka_unit_test(a_table_that_was_truncated_behind_the_snapshot_fails_the_dump_by_name),
 		cmocka_unit_test(a_table_that_was_dropped_behind_the_snapshot_fails_the_dump_by_name),
+		cmocka_unit_test(a_table_that_was_swapped_by_renaming_fails_the_dump_by_name),
+		cmocka_unit_test(a_schema_that_was_swapped_by_renaming_fails_the_dump_by_name),
 		cmocka_unit_test(a_server_with_no_room_for_one_pg_dump_is_told_what_it_needs),
 		cmocka_unit_test(a_pg_dump_whose_lock_timed_out_is_understood_whatever_its_version),
 	};
