@@ -12,12 +12,7 @@
  */
 struct pool;
 
-/*
- * `background` workers run only when nobody else wants the processor (SCHED_IDLE): the database backend and the pg_dump that
- * feed them never wait for them.  So that a machine that is never idle cannot starve them for good, a submitter who finds no
- * room for a while does its job itself, at its own priority; it waits less each time that happens, and more again once
- * the workers get on.
- */
+/* `background` workers give way: the database backend and the pg_dump that feed them get the processor first. */
 struct pool *pool_new(unsigned threads, size_t depth, bool background);
 
 void pool_submit(struct pool *p, void (*run)(void *arg), void *arg);

@@ -348,6 +348,7 @@ int
 child_pump(struct child *c, struct sink *s, int64_t idle_ms, struct err *e)
 {
 	char *room = mem_alloc(READ_ROOM);
+	int room_in_pipe = fcntl(c->out, F_GETPIPE_SZ);
 	int64_t heard = clock_mono_ms();
 	int rc = -1;
 
@@ -380,7 +381,7 @@ child_pump(struct child *c, struct sink *s, int64_t idle_ms, struct err *e)
 		if (sink_write(s, room, (size_t)n, e))
 			break;
 		/* A program that writes a row at a time would wake us for each; let some come together meanwhile. */
-		if (n < READ_ROOM / 2)
+		if (n < room_in_pipe / 4)
 			usleep(GATHER_US);
 	}
 	free(room);

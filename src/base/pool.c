@@ -1,16 +1,17 @@
 #include "base/pool.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
-#define PATIENCE_MS 200                 /* that a submitter waits for room behind workers that only get what is left over */
+#define BACKGROUND_NICE 10
 
 struct job {
 	void (*run)(void *arg);
@@ -24,15 +25,18 @@ struct pool {
 	size_t depth, first, queued, running;
 	bool ending;
 	bool background;
-	int64_t patience_ms;
 	unsigned threads;
 	pthread_t *ids;
 };
 
-/* Locked on entry and on return, not meanwhile. */
+/* Runs the oldest job that nobody has begun.  Locked on entry and on return, not meanwhile. */
 static void
-run_job(struct pool *p, struct job job)
+run_next(struct pool *p)
 {
+	struct job job = p->ring[p->first];
+
+	p->first = (p->first + 1) % p->depth;
+	p->queued--;
 	p->running++;
 	pthread_mutex_unlock(&p->lock);
 	job.run(job.arg);
@@ -43,25 +47,17 @@ run_job(struct pool *p, struct job job)
 		pthread_cond_broadcast(&p->idle);
 }
 
-/* Runs the oldest job that nobody has begun. */
-static void
-run_next(struct pool *p)
-{
-	struct job job = p->ring[p->first];
-
-	p->first = (p->first + 1) % p->depth;
-	p->queued--;
-	run_job(p, job);
-}
-
 static void *
 worker(void *arg)
 {
 	struct pool *p = arg;
 
-	/* On Linux a scheduling policy belongs to a thread (sched(7)).  Without it we are only less polite. */
-	if (p->background)
-		(void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){ 0 });
+	/* On Linux both belong to a thread (sched(7)).  Without them we are only less polite.  Not SCHED_IDLE: on a machine that is
+	 * never idle its threads stand still for seconds, with a lock in hand, and who is not root never gets out of it. */
+	if (p->background) {
+		(void)sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
+		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_NICE);
+	}
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		while (p->queued == 0 && !p->ending)
@@ -78,20 +74,15 @@ struct pool *
 pool_new(unsigned threads, size_t depth, bool background)
 {
 	struct pool *p = mem_zero(1, sizeof(*p));
-	pthread_condattr_t monotonic;
 	sigset_t all, old;
 
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->work, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->room, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	pthread_cond_init(&p->room, NULL);
 	pthread_cond_init(&p->idle, NULL);
 	p->depth = depth;
 	p->ring = mem_zero(depth, sizeof(*p->ring));
 	p->background = background;
-	p->patience_ms = PATIENCE_MS;
 	p->threads = threads;
 	p->ids = mem_zero(threads, sizeof(*p->ids));
 	/* Signals go to the main thread alone. */
@@ -106,41 +97,15 @@ pool_new(unsigned threads, size_t depth, bool background)
 	return p;
 }
 
-/* False when the patience of the submitter ended first. */
-static bool
-wait_for_room(struct pool *p)
-{
-	struct timespec until;
-	int rc = 0;
-
-	if (p->queued + p->running < p->depth)
-		return true;
-	if (p->background) {
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += p->patience_ms * 1000000;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
-	}
-	while (p->queued + p->running >= p->depth && rc != ETIMEDOUT)
-		rc = p->background ? pthread_cond_timedwait(&p->room, &p->lock, &until) : pthread_cond_wait(&p->room, &p->lock);
-	if (rc == ETIMEDOUT)
-		p->patience_ms /= 2;
-	else if (p->patience_ms < PATIENCE_MS)
-		p->patience_ms++;
-	return rc != ETIMEDOUT;
-}
-
 void
 pool_submit(struct pool *p, void (*run)(void *arg), void *arg)
 {
 	pthread_mutex_lock(&p->lock);
-	if (wait_for_room(p)) {
-		p->ring[(p->first + p->queued) % p->depth] = (struct job){ run, arg };
-		p->queued++;
-		pthread_cond_signal(&p->work);
-	} else {
-		run_job(p, (struct job){ run, arg });
-	}
+	while (p->queued + p->running >= p->depth)
+		pthread_cond_wait(&p->room, &p->lock);
+	p->ring[(p->first + p->queued) % p->depth] = (struct job){ run, arg };
+	p->queued++;
+	pthread_cond_signal(&p->work);
 	pthread_mutex_unlock(&p->lock);
 }
 

@@ -1,4 +1,3 @@
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -10,30 +9,11 @@
 #include "base/pool.h"
 
 static atomic_int ran;
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static pthread_t who;
 
 static void
 count(void *arg)
 {
 	(void)arg;
-	atomic_fetch_add(&ran, 1);
-}
-
-static void
-pass_gate(void *arg)
-{
-	(void)arg;
-	pthread_mutex_lock(&gate);
-	pthread_mutex_unlock(&gate);
-	atomic_fetch_add(&ran, 1);
-}
-
-static void
-note_thread(void *arg)
-{
-	(void)arg;
-	who = pthread_self();
 	atomic_fetch_add(&ran, 1);
 }
 
@@ -55,32 +35,11 @@ every_job_has_run_when_drain_returns(void **state)
 	}
 }
 
-/* As on a machine that is never idle, where background workers get nothing. */
-static void
-a_submitter_does_its_job_itself_when_background_workers_do_not_get_on(void **state)
-{
-	struct pool *p = pool_new(1, 1, true);
-
-	(void)state;
-	atomic_store(&ran, 0);
-	pthread_mutex_lock(&gate);
-	pool_submit(p, pass_gate, NULL);
-	for (int i = 0; i < 20; i++)
-		pool_submit(p, note_thread, NULL);
-	assert_int_equal(atomic_load(&ran), 20);
-	assert_true(pthread_equal(who, pthread_self()));
-	pthread_mutex_unlock(&gate);
-	pool_drain(p);
-	assert_int_equal(atomic_load(&ran), 21);
-	pool_free(p);
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_job_has_run_when_drain_returns),
-		cmocka_unit_test(a_submitter_does_its_job_itself_when_background_workers_do_not_get_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
