@@ -59,7 +59,7 @@ tries_again(struct tries *t, struct err *e)
 /*
  * The name is taken, and a try of ours may be the reason: an earlier one, or this one, since libcurl itself sends a request once
  * more when a kept connection ends without an answer.  Bytes decide, not the length: 0 when they are ours; else -1 with `e` as
- * it was, or ERR_STORE where the reading may be tried again.
+ * it was, or as the reading failed; whoever may not read learns that the name is taken.
  */
 static int
 is_ours(struct store *inner, const char *name, const void *data, size_t bytes, struct err *e)
@@ -69,7 +69,7 @@ is_ours(struct store *inner, const char *name, const void *data, size_t bytes, s
 	int rc = -1;
 
 	if (store_get(inner, name, 0, 0, &there, &failed) != 0) {
-		if (failed.kind == ERR_STORE) {
+		if (failed.kind != ERR_NOT_FOUND && failed.kind != ERR_DENIED) {
 			*e = failed;
 			err_wrap(e, "reading back what an earlier attempt may have put");
 		}
