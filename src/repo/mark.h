@@ -5,7 +5,7 @@
 
 /*
  * Follows every backup to its chunks.  Needs no vault key.  `lost` is called for each thing that a backup leads to and that
- * is not there or not readable, with the backup's id; it returns 0 to go on.
+ * is not there, not readable, or not what was recorded, with the backup's id and words that say so; it returns 0 to go on.
  */
 struct mark {
 	struct repo *repo;
@@ -13,7 +13,7 @@ struct mark {
 	uint32_t pack_count;
 	uint64_t chunks;                /* references followed */
 	void (*uses)(void *ctx, uint32_t pack);         /* each pack of the backup at work, once or more; may be NULL */
-	int (*lost)(void *ctx, const char *backup, const char *object, struct err *e);
+	int (*lost)(void *ctx, const char *backup, const char *what, struct err *e);
 	void *ctx;
 };
 

@@ -77,7 +77,7 @@ check_marker(struct repo_run *run, struct err *e)
 		return 0;
 	if (e->kind == ERR_NOT_FOUND) {
 		err_set(e, ERR_FAILED, "the marker of this run was removed while it ran: what it relies on may have been swept");
-		err_hint(e, "Run the backup again. A run that stands still for two days, or shares its host name with others, is taken for dead.");
+		err_hint(e, "Run the backup again. A run that takes more than two days and the grace period is taken for dead by an `expire` on another host.");
 	}
 	return -1;
 }

@@ -208,27 +208,36 @@ runs_adopt(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct buf *records,
 	return rc == 0 ? 0 : err_wrap(e, "look for packs of runs that did not end");
 }
 
-/* Whether a marker is surely of a process that is gone: of this very boot and table of processes. */
-static bool
-is_dead(struct repo *r, const uint8_t id[ID_BYTES])
+enum life { UNKNOWN, ALIVE, DEAD };
+
+/* Of a process of this very boot and table of processes a marker tells whether it lives. */
+static enum life
+look(struct repo *r, const uint8_t id[ID_BYTES])
 {
 	struct buf section = BUF_INIT;
 	struct err ignored = ERR_INIT;
 	char *world = process_world();
 	json_t *marker = NULL;
 	int64_t pid;
-	bool dead = false;
+	enum life life = UNKNOWN;
 
 	if (catalog_get(r, CATALOG_RUN, id, &section, 1, &ignored) == 0)
 		marker = json_parse(section.data, section.bytes, "marker", &ignored);
 	if (marker != NULL && world != NULL && strcmp(json_opt_str(marker, "process_world", ""), world) == 0) {
 		pid = json_opt_int(marker, "pid", 0);
-		dead = pid > 0 && pid <= INT32_MAX && pid != getpid() && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+		if (pid > 0 && pid <= INT32_MAX)
+			life = pid != getpid() && kill((pid_t)pid, 0) != 0 && errno == ESRCH ? DEAD : ALIVE;
 	}
 	json_decref(marker);
 	free(world);
 	buf_free(&section);
-	return dead;
+	return life;
+}
+
+bool
+runs_alive(struct repo *r, const uint8_t id[ID_BYTES])
+{
+	return look(r, id) == ALIVE;
 }
 
 int
@@ -241,7 +250,7 @@ runs_bury(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct err *e)
 	if (catalog_list(r, CATALOG_RUN, &ids, NULL, &runs, e))
 		return -1;
 	for (size_t i = 0; i < runs && rc == 0; i++)
-		if (memcmp(ids[i], own, RUN_ID_BYTES) != 0 && is_dead(r, ids[i]))
+		if (memcmp(ids[i], own, RUN_ID_BYTES) != 0 && look(r, ids[i]) == DEAD)
 			rc = catalog_remove(r, CATALOG_RUN, ids[i], e);
 	free(ids);
 	return rc;

@@ -25,6 +25,9 @@ int runs_adopt(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct buf *reco
 /* Removes markers of this host whose process is gone, except `own`: call when their packs are in a durable index. */
 int runs_bury(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct err *e) MUST_USE;
 
+/* Whether the process of a marker is seen to run, which it is on its own host only. */
+bool runs_alive(struct repo *r, const uint8_t id[ID_BYTES]);
+
 /* Reads the directory of a pack in the store (its size known from a listing). *entries is owned by the caller. */
 int pack_fetch_directory(struct repo *r, const uint8_t id[ID_BYTES], uint64_t object_bytes, struct pack_info *info, struct pack_entry **entries,
     struct err *e) MUST_USE;

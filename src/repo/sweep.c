@@ -11,7 +11,7 @@
 #include "repo/mark.h"
 #include "repo/runs.h"
 
-#define STALE_RUN_MS (2 * 86400000LL)           /* a marker older than this, and than the grace period, is of no living run */
+#define STALE_RUN_MS (2 * 86400000LL)           /* a marker older than this, and than the grace period, is of no living run unless we see it live */
 #define SMALL_INDEX (1u << 20)
 #define SMALL_INDEX_MANY 50                     /* so many small index objects are put together */
 
@@ -70,7 +70,7 @@ look_for_runs(struct sweep *s, struct err *e)
 	for (size_t i = 0; i < count && rc == 0; i++) {
 		if (memcmp(ids[i], s->own_run, RUN_ID_BYTES) == 0)
 			continue;
-		if (changed[i] != 0 && changed[i] < s->now_us - stale)
+		if (changed[i] != 0 && changed[i] < s->now_us - stale && !runs_alive(s->repo, ids[i]))
 			rc = catalog_remove(s->repo, CATALOG_RUN, ids[i], e);
 		else
 			memcpy(s->runs[s->run_count++], ids[i], ID_BYTES);
@@ -90,10 +90,10 @@ of_running(const struct sweep *s, const uint8_t *pack_id)
 }
 
 static int
-lost(void *ctx, const char *backup, const char *object, struct err *e)
+lost(void *ctx, const char *backup, const char *what, struct err *e)
 {
 	(void)ctx;
-	err_set(e, ERR_CORRUPT, "backup %s leads to %.400s, which cannot be found: nothing is deleted", backup, object);
+	err_set(e, ERR_CORRUPT, "backup %s is damaged: %.400s: nothing is deleted", backup, what);
 	return err_hint(e, "Run `holdfast verify` first.");
 }
 
@@ -136,11 +136,13 @@ mark_all(struct sweep *s, struct err *e)
 	size_t i;
 	int rc;
 
+	/* Backups before the index, which holds what a backup needs before the backup is there: one may come this very moment. */
 	if (repo_list(s->repo, &backups, e))
 		return -1;
-	rc = check_chain(s->repo, backups, e);
+	rc = check_chain(s->repo, backups, e) || index_load(s->repo, e) ? -1 : 0;
 	s->mark.lost = lost;
-	mark_begin(&s->mark, s->repo);
+	if (rc == 0)
+		mark_begin(&s->mark, s->repo);
 	json_array_foreach(backups, i, backup) {
 		const char *id = json_opt_str(backup, "id", "");
 		json_t *summary, *detail;
@@ -415,7 +417,7 @@ sweep_run(struct repo *r, int64_t grace_ms, struct sweep_result *result, struct 
 	s.orphans = json_object();
 	rc = runs_begin(r, s.own_run, "expire", e);
 	if (rc == 0) {
-		rc = store_now(&s, e) || index_load(r, e) || look_for_runs(&s, e) || mark_all(&s, e) ||
+		rc = store_now(&s, e) || look_for_runs(&s, e) || mark_all(&s, e) ||
 		    store_list(r->store, "packs/", note_orphan, &s, e) || second_phase(&s, e) || condemn(&s, e) ? -1 : 0;
 		if (runs_end(r, s.own_run, &late) != 0)
 			log_warning("the marker of this run could not be removed: %s", late.msg);

@@ -91,14 +91,12 @@ check_holders(struct verify *v, struct err *e)
 }
 
 static int
-lost(void *ctx, const char *backup, const char *object, struct err *e)
+lost(void *ctx, const char *backup, const char *what, struct err *e)
 {
 	struct verify *v = ctx;
 	json_t *affects = json_array();
-	char what[1100];
 
-	err_clear(e);
-	snprintf(what, sizeof(what), "%s cannot be found", object);
+	(void)e;
 	json_add(affects, json_str(backup));
 	problem(v, backup, what, affects);
 	json_decref(affects);
@@ -123,14 +121,10 @@ uses(void *ctx, uint32_t pack)
 }
 
 static int
-check_backups(struct verify *v, size_t *backups, struct err *e)
+check_backups(struct verify *v, const uint8_t (*ids)[ID_BYTES], size_t count, struct err *e)
 {
-	uint8_t (*ids)[ID_BYTES];
-	size_t count;
 	int rc = 0;
 
-	if (catalog_list(v->repo, CATALOG_MANIFEST, &ids, NULL, &count, e))
-		return -1;
 	v->mark.uses = uses;
 	v->mark.lost = lost;
 	v->mark.ctx = v;
@@ -156,8 +150,6 @@ check_backups(struct verify *v, size_t *backups, struct err *e)
 		}
 		free(name);
 	}
-	*backups = count;
-	free(ids);
 	return rc;
 }
 
@@ -388,16 +380,18 @@ int
 verify_run(struct repo *r, bool data, struct progress *progress, json_t *result, struct err *e)
 {
 	struct verify v = { .repo = r, .progress = progress, .problems = json_array(), .pack_users = json_object() };
-	size_t backups = 0;
+	uint8_t (*backups)[ID_BYTES] = NULL;
+	size_t count = 0;
 	int rc;
 
 	pthread_mutex_init(&v.lock, NULL);
 	progress_phase(progress, "following backups to their chunks", 0);
-	rc = index_load(r, e);
+	/* Backups first: the index holds what a backup needs before the backup is there, and one may come this very moment. */
+	rc = catalog_list(r, CATALOG_MANIFEST, &backups, NULL, &count, e) || index_load(r, e) ? -1 : 0;
 	if (rc == 0) {
 		mark_begin(&v.mark, r);
 		v.listed = mem_zero(v.mark.pack_count, sizeof(*v.listed));
-		rc = check_holders(&v, e) || check_backups(&v, &backups, e) || check_reports(&v, e) ||
+		rc = check_holders(&v, e) || check_backups(&v, (const uint8_t (*)[ID_BYTES])backups, count, e) || check_reports(&v, e) ||
 		    check_small(&v, CATALOG_HOLD, e) || check_small(&v, CATALOG_SWEEP, e) || check_small(&v, CATALOG_RUN, e) ||
 		    store_list(r->store, "", note_listed, &v, e) || check_sizes(&v, e) || (data && check_data(&v, e)) ? -1 : 0;
 	}
@@ -405,7 +399,7 @@ verify_run(struct repo *r, bool data, struct progress *progress, json_t *result,
 		json_put_int(result, "objects", v.objects);
 		json_put_int(result, "packs", v.mark.pack_count);
 		json_put_int(result, "chunks", (int64_t)index_chunks(r->index));
-		json_put_int(result, "backups", (int64_t)backups);
+		json_put_int(result, "backups", (int64_t)count);
 		json_put_int(result, "bytes_read", (int64_t)v.bytes);
 		json_put_bool(result, "data", data);
 		json_put_bool(result, "opened", data && repo_can_read(r));
@@ -414,6 +408,7 @@ verify_run(struct repo *r, bool data, struct progress *progress, json_t *result,
 	}
 	mark_end(&v.mark);
 	free(v.listed);
+	free(backups);
 	json_decref(v.problems);
 	json_decref(v.pack_users);
 	pthread_mutex_destroy(&v.lock);
@@ -426,9 +421,21 @@ struct rebuild {
 	struct repo *repo;
 	struct buf records;
 	json_t *problems;
-	json_t *condemned;              /* hex ids: what a sweep will delete is not taken up again */
+	json_t *taken;                  /* hex ids of the packs whose records are written anew */
 	uint64_t packs;
 };
+
+static int
+write_anew(struct rebuild *b, const struct pack_info *info, const struct pack_entry *entries, struct err *e)
+{
+	char hex[ID_TEXT];
+
+	hex_encode(hex, info->id, ID_BYTES);
+	json_put_bool(b->taken, hex, true);
+	b->packs++;
+	index_record(&b->records, info, entries);
+	return index_put(b->repo, &b->records, false, e);
+}
 
 static int
 take_pack(void *ctx, const struct store_object *o, struct err *e)
@@ -439,7 +446,7 @@ take_pack(void *ctx, const struct store_object *o, struct err *e)
 	uint8_t id[ID_BYTES];
 	int rc;
 
-	if (!pack_id_of(o->name, id) || json_object_get(b->condemned, strrchr(o->name, '/') + 1) != NULL)
+	if (!pack_id_of(o->name, id))
 		return 0;
 	if (pack_fetch_directory(b->repo, id, o->bytes, &info, &entries, e)) {
 		json_t *p;
@@ -454,14 +461,54 @@ take_pack(void *ctx, const struct store_object *o, struct err *e)
 		err_clear(e);
 		return 0;
 	}
-	b->packs++;
-	index_record(&b->records, &info, entries);
-	rc = index_put(b->repo, &b->records, false, e);
+	rc = write_anew(b, &info, entries, e);
 	free(entries);
 	return rc;
 }
 
-/* Of every pack that is there and not condemned: new index objects first, then the old ones go. */
+/*
+ * A pack whose directory is damaged, or that the listing lacks (a listing is no proof of absence), keeps the record that an old
+ * index object has: its chunks may be whole.
+ */
+static int
+carry_over(void *ctx, const struct pack_info *info, const struct pack_entry *entries, struct err *e)
+{
+	struct rebuild *b = ctx;
+	struct store_object o;
+	char hex[ID_TEXT], *name;
+	int rc;
+
+	hex_encode(hex, info->id, ID_BYTES);
+	if (json_object_get(b->taken, hex) != NULL)
+		return 0;
+	name = pack_name(info->id);
+	rc = store_stat(b->repo->store, name, &o, e);
+	free(name);
+	if (rc != 0 && e->kind == ERR_NOT_FOUND) {
+		err_clear(e);
+		return 0;
+	}
+	return rc != 0 ? -1 : write_anew(b, info, entries, e);
+}
+
+static int
+carry_over_all(struct rebuild *b, const uint8_t id[ID_BYTES], struct err *e)
+{
+	struct buf section = BUF_INIT;
+	int rc = catalog_get(b->repo, CATALOG_INDEX, id, &section, 1, e);
+
+	if (rc == 0)
+		rc = index_parse(&section, carry_over, b, e);
+	else if (is_damage(e)) {
+		err_clear(e);           /* what this command is for */
+		rc = 0;
+	}
+	buf_free(&section);
+	return rc;
+}
+
+/* Of every pack that is there, condemned ones too (a run may rely on them that began before): new index objects first, then the
+ * old ones go. */
 static int
 rebuild(struct rebuild *b, struct err *e)
 {
@@ -469,9 +516,11 @@ rebuild(struct rebuild *b, struct err *e)
 	size_t count;
 	int rc;
 
-	if (index_condemned(b->repo, &b->condemned, e) || catalog_list(b->repo, CATALOG_INDEX, &old, NULL, &count, e))
+	if (catalog_list(b->repo, CATALOG_INDEX, &old, NULL, &count, e))
 		return -1;
 	rc = store_list(b->repo->store, "packs/", take_pack, b, e);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = carry_over_all(b, old[i], e);
 	if (rc == 0)
 		rc = index_put(b->repo, &b->records, true, e);
 	for (size_t i = 0; i < count && rc == 0; i++)
@@ -483,7 +532,7 @@ rebuild(struct rebuild *b, struct err *e)
 int
 verify_rebuild_index(struct repo *r, uint64_t *packs, json_t *problems, struct err *e)
 {
-	struct rebuild b = { .repo = r, .problems = problems };
+	struct rebuild b = { .repo = r, .problems = problems, .taken = json_object() };
 	uint8_t run_id[RUN_ID_BYTES];
 	struct err late = ERR_INIT;
 	size_t others;
@@ -505,6 +554,6 @@ verify_rebuild_index(struct repo *r, uint64_t *packs, json_t *problems, struct e
 		log_warning("the marker of this run could not be removed: %s", late.msg);
 	*packs = b.packs;
 	buf_free(&b.records);
-	json_decref(b.condemned);
+	json_decref(b.taken);
 	return rc == 0 ? 0 : err_wrap(e, "rebuild the index");
 }
