@@ -29,6 +29,8 @@ struct scratch_options {
 	const char *preload;            /* its shared_preload_libraries; NULL or "": none */
 	const char *bytea_output;       /* the source's, in which bytea is dumped: "hex", "escape"; NULL: the default */
 	uint64_t need_bytes;            /* do not start with less free space than this */
+	uint64_t floor_bytes;           /* the cluster is killed when less is left free than this; 0: never */
+	uint64_t expect_bytes;          /* what it should come to hold; far more is the dump's own doing */
 	unsigned jobs;                  /* sessions that work at once */
 	int64_t start_timeout_ms;       /* for initdb, and again for the start; 0: 2 minutes */
 };
@@ -72,6 +74,12 @@ json_t *scratch_describe(const struct scratch *s);
  * install.  0, or ERR_NOT_FOUND "extension "vector" 0.7.0 is not installed here".
  */
 int scratch_preflight(struct scratch *s, const json_t *extensions, struct err *e) MUST_USE;
+
+/*
+ * Why the cluster is gone, where it was killed for want of room: ERR_FAILED when it held far more than was expected, so that what was
+ * restored wrote without end; ERR_SPACE when others took the room, or there was too little.  Else 0.
+ */
+int scratch_room(const struct scratch *s, struct err *e) MUST_USE;
 
 /* What the cluster's log said last; "" for a named server. */
 const char *scratch_log(struct scratch *s);

@@ -98,7 +98,7 @@ const struct conf_key conf_keys[] = {
 	SERVER("drill.server", drill.server, "a server to drill on, instead of a throw-away cluster; never the source's"),
 	{ "drill.jobs", CONF_NUMBER, AT(drill.jobs), "2", 1, 64, NULL, "How many `pg_restore` processes work at a time." },
 	{ "drill.deadline", CONF_SPAN, AT(drill.deadline_ms), "12h", SECONDS(10), DAYS(30), NULL, "For the whole drill." },
-	{ "drill.min_free", CONF_SIZE, AT(drill.min_free_bytes), "1 GiB", 0, PETABYTE, NULL, "No drill begins with less free space than this in `drill.dir`." },
+	{ "drill.min_free", CONF_SIZE, AT(drill.min_free_bytes), "1 GiB", 0, PETABYTE, NULL, "Free space that a drill leaves in `drill.dir`: it begins only where more is free, and is stopped when less is left." },
 	{ "drill.amcheck", CONF_FLAG, AT(drill.amcheck), "true", 0, 0, NULL, "Checks the indexes of what was restored with amcheck." },
 	{ "drill.checks", CONF_CHECKS, AT(drill.checks), NULL, 0, 0, NULL,
 	  "A list of groups `{ name; sql; expect; database; }`: each statement must give one value, equal to `expect` (any but null and false "

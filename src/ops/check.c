@@ -465,9 +465,7 @@ check_scratch(struct check *c)
 
 	json_array_foreach(c->databases, i, facts)
 		need += (uint64_t)json_opt_int(facts, "bytes", 0);
-	need += need / 2;
-	if (need < s->drill.min_free_bytes)
-		need = s->drill.min_free_bytes;
+	need += need / 2 + s->drill.min_free_bytes;
 	if (!s->drill.use_server && file_space(&room, dir, &e) != 0)
 		line_err(c, "drill", "free space", &e);
 	else if (!s->drill.use_server)

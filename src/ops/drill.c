@@ -43,6 +43,19 @@ server_major(const json_t *detail)
 	return (int)(json_opt_int(cluster, "server_version_num", 0) / 10000);
 }
 
+/* What the databases took at the source. */
+static uint64_t
+recorded_bytes(const struct drill *d)
+{
+	json_t *name;
+	uint64_t bytes = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(d->summary, "databases"), i, name)
+		bytes += (uint64_t)json_opt_int(bring_cluster_facts(d->detail, json_string_value(name)), "bytes", 0);
+	return bytes;
+}
+
 static const char *
 default_user(void)
 {
@@ -55,7 +68,7 @@ start_scratch(struct drill *d, struct err *e)
 	const json_t *cluster = json_object_get(json_object_get(d->detail, "facts"), "cluster");
 	const json_t *settings = json_object_get(cluster, "settings");
 	const char *dir = d->settings->drill.dir != NULL ? d->settings->drill.dir : "/var/tmp";
-	uint64_t bytes = (uint64_t)json_opt_int(d->summary, "bytes", 0);
+	uint64_t bytes = (uint64_t)json_opt_int(d->summary, "bytes", 0), floor = d->settings->drill.min_free_bytes;
 	const struct scratch_options options = {
 		.dir = dir,
 		.user = d->settings->drill.user != NULL ? d->settings->drill.user : default_user(),
@@ -64,7 +77,9 @@ start_scratch(struct drill *d, struct err *e)
 		.superuser = superuser_of(d->detail),
 		.preload = json_opt_str(settings, "shared_preload_libraries", NULL),
 		.bytea_output = json_opt_str(settings, "bytea_output", NULL),
-		.need_bytes = bytes + bytes / 2 > d->settings->drill.min_free_bytes ? bytes + bytes / 2 : d->settings->drill.min_free_bytes,
+		.need_bytes = bytes + bytes / 2 + floor,
+		.floor_bytes = floor,
+		.expect_bytes = bytes > recorded_bytes(d) ? bytes : recorded_bytes(d),
 		.jobs = d->settings->drill.jobs,
 	};
 	int64_t since = clock_mono_ms();
@@ -148,7 +163,7 @@ add_checks_that_never_ran(struct drill *d)
 }
 
 static int
-run(struct drill *d, struct err *e)
+steps(struct drill *d, struct err *e)
 {
 	json_t *names = json_object_get(d->summary, "databases"), *name;
 	size_t i;
@@ -165,6 +180,18 @@ run(struct drill *d, struct err *e)
 		return -1;
 	add_checks_that_never_ran(d);
 	return 0;
+}
+
+/* Where the scratch cluster was killed, that is the reason, and not the lost connection that came of it. */
+static int
+run(struct drill *d, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc = steps(d, e);
+
+	if (rc != 0 && d->scratch != NULL && scratch_room(d->scratch, &why))
+		*e = why;
+	return rc;
 }
 
 static int

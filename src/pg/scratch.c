@@ -17,6 +17,7 @@
 #include "pg/conn.h"
 #include "pg/home.h"
 #include "pg/quote.h"
+#include "pg/scratch_watch.h"
 
 #define START_MS (2 * 60 * 1000)
 #define STOP_MS 10000
@@ -27,6 +28,8 @@ struct scratch {
 	struct cage *cage;
 	struct tools tools;
 	struct child *server;           /* NULL on a named server */
+	struct scratch_watch *watch;    /* of its disk; NULL: nobody asked for it */
+	uint64_t floor_bytes, most_bytes;
 	struct pg_target target;
 	char *superuser;
 	char *version;
@@ -299,6 +302,11 @@ scratch_start(const struct scratch_options *o, struct err *e)
 	};
 	if (run_initdb(s, limit_ms, e) || (s->server = launch(s, o, e)) == NULL || await(s, limit_ms, e))
 		goto fail;
+	s->floor_bytes = o->floor_bytes;
+	/* Twice: sorts and the log of changes take room beside the rows.  And what an empty cluster holds. */
+	s->most_bytes = 2 * o->expect_bytes + 128 * MIB;
+	if (o->floor_bytes > 0 && (s->watch = scratch_watch_new(s->home.path, o->floor_bytes, s->server, e)) == NULL)
+		goto fail;
 	return s;
 fail:
 	scratch_free(s);
@@ -401,6 +409,7 @@ scratch_free(struct scratch *s)
 		return;
 	if (s->superuser == NULL)
 		drop_databases(s);
+	scratch_watch_free(s->watch);
 	stop_server(s);
 	cage_free(s->cage);
 	home_remove(&s->home);
@@ -507,6 +516,25 @@ scratch_preflight(struct scratch *s, const json_t *extensions, struct err *e)
 	}
 	conn_close(c);
 	return rc;
+}
+
+int
+scratch_room(const struct scratch *s, struct err *e)
+{
+	char left[32], held[32], floor[32], most[32];
+	uint64_t free_bytes, held_bytes;
+
+	if (s->watch == NULL || !scratch_watch_struck(s->watch, &free_bytes, &held_bytes))
+		return 0;
+	bytes_human(left, free_bytes);
+	bytes_human(held, held_bytes);
+	bytes_human(floor, s->floor_bytes);
+	if (held_bytes > s->most_bytes)
+		return err_set(e, ERR_FAILED, "what was restored fills the disk: the scratch cluster held %s, where less than %s was to be expected, "
+		    "when free space fell to %s, and was stopped", held, bytes_human(most, s->most_bytes), left);
+	err_set(e, ERR_SPACE, "free space in \"%s\" fell to %s, below the %s that a drill leaves free, and the scratch cluster, which held %s, "
+	    "was stopped", s->home.path, left, floor, held);
+	return err_hint(e, "set drill.dir to a folder on a larger disk");
 }
 
 const char *

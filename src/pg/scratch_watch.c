@@ -1,0 +1,141 @@
+#include "pg/scratch_watch.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#define LOOK_MS 100
+#define PATIENCE 10                     /* looks between the polite signal and the other one */
+#define DEEPEST 40                      /* folders that are counted; who hides files deeper is not asked how many */
+
+struct scratch_watch {
+	char *folder;
+	uint64_t floor;
+	struct child *server;
+	pthread_t thread;
+	int end;                        /* readable when the thread is to end */
+	pthread_mutex_t lock;           /* guards all below */
+	bool struck;
+	uint64_t free_bytes, held_bytes;
+};
+
+/* Blocks of all files below, which may come and go.  Takes `fd`. */
+static uint64_t
+held_below(int fd, int depth)
+{
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	uint64_t bytes = 0;
+	struct dirent *entry;
+	struct stat st;
+
+	if (d == NULL) {
+		file_close(&fd);
+		return 0;
+	}
+	while ((entry = readdir(d)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			continue;
+		bytes += (uint64_t)st.st_blocks * 512;
+		if (S_ISDIR(st.st_mode) && depth < DEEPEST)
+			bytes += held_below(openat(dirfd(d), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), depth + 1);
+	}
+	closedir(d);
+	return bytes;
+}
+
+/* Counts first: files that were unlinked while open, and temporary ones, go with the server. */
+static void
+strike(struct scratch_watch *w, uint64_t free_bytes)
+{
+	uint64_t held = held_below(open(w->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
+
+	pthread_mutex_lock(&w->lock);
+	w->struck = true;
+	w->free_bytes = free_bytes;
+	w->held_bytes = held;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void *
+look(void *arg)
+{
+	struct scratch_watch *w = arg;
+	struct pollfd end = { .fd = w->end, .events = POLLIN };
+	struct err quiet = ERR_INIT;
+	uint64_t free_bytes;
+	int looks = 0;
+
+	while (poll(&end, 1, LOOK_MS) <= 0) {
+		if (looks > 0) {
+			/* Something inside may have stopped the server's own process. */
+			if (looks++ == PATIENCE)
+				child_signal(w->server, SIGKILL);
+			continue;
+		}
+		if (file_space(&free_bytes, w->folder, &quiet) != 0 || free_bytes >= w->floor)
+			continue;
+		child_signal(w->server, SIGQUIT);
+		strike(w, free_bytes);
+		looks = 1;
+	}
+	return NULL;
+}
+
+struct scratch_watch *
+scratch_watch_new(const char *folder, uint64_t floor, struct child *server, struct err *e)
+{
+	struct scratch_watch *w = mem_zero(1, sizeof(*w));
+
+	w->folder = mem_strdup(folder);
+	w->floor = floor;
+	w->server = server;
+	pthread_mutex_init(&w->lock, NULL);
+	w->end = eventfd(0, EFD_CLOEXEC);
+	if (w->end >= 0 && pthread_create(&w->thread, NULL, look, w) == 0)
+		return w;
+	err_sys(e, "watch the free space of \"%s\"", folder);
+	file_close(&w->end);
+	pthread_mutex_destroy(&w->lock);
+	free(w->folder);
+	free(w);
+	return NULL;
+}
+
+void
+scratch_watch_free(struct scratch_watch *w)
+{
+	static const uint64_t one = 1;
+
+	if (w == NULL)
+		return;
+	(void)!write(w->end, &one, sizeof(one));
+	pthread_join(w->thread, NULL);
+	file_close(&w->end);
+	pthread_mutex_destroy(&w->lock);
+	free(w->folder);
+	free(w);
+}
+
+bool
+scratch_watch_struck(struct scratch_watch *w, uint64_t *free_bytes, uint64_t *held_bytes)
+{
+	bool struck;
+
+	pthread_mutex_lock(&w->lock);
+	struck = w->struck;
+	*free_bytes = w->free_bytes;
+	*held_bytes = w->held_bytes;
+	pthread_mutex_unlock(&w->lock);
+	return struck;
+}
