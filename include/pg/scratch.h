@@ -43,7 +43,7 @@ struct scratch *scratch_start(const struct scratch_options *o, struct err *e) MU
 
 /*
  * `dir`, `user` and `bin_dir` of the options serve pg_restore; the rest is not looked at.  ERR_REFUSED when the server has the
- * source's system identifier (R3, R48).
+ * source's system identifier (R3, R48).  Databases that a killed drill left there are dropped.
  */
 struct scratch *scratch_attach(const struct pg_target *server, const char *source_system_identifier, const struct scratch_options *o,
     struct err *e) MUST_USE;

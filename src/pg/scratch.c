@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@
 #include "pg/conn.h"
 #include "pg/home.h"
 #include "pg/quote.h"
+#include "pg/scratch_left.h"
 #include "pg/scratch_watch.h"
 
 #define START_MS (2 * 60 * 1000)
@@ -30,6 +32,8 @@ struct scratch {
 	struct child *server;           /* NULL on a named server */
 	struct scratch_watch *watch;    /* of its disk; NULL: nobody asked for it */
 	uint64_t floor_bytes, most_bytes;
+	struct conn *guard;             /* on a named server: while it is open, our databases there are known to be somebody's */
+	char id[17];                    /* in the names of these */
 	struct pg_target target;
 	char *superuser;
 	char *version;
@@ -239,6 +243,18 @@ socket_of(const struct pg_target *server)
 	return NULL;
 }
 
+static struct scratch *
+make(void)
+{
+	struct scratch *s = mem_zero(1, sizeof(*s));
+	char id[RAND_ID_TEXT];
+
+	rand_id(id);
+	snprintf(s->id, sizeof(s->id), "%.16s", id);
+	s->home = (struct home)HOME_INIT;
+	return s;
+}
+
 /* Folder, programs and cage: what all kinds of scratch need.  `server` is the one to reach, NULL for a cluster of our own. */
 static int
 set_up(struct scratch *s, const struct scratch_options *o, unsigned programs, int major, const struct pg_target *server, bool network,
@@ -282,10 +298,9 @@ set_up(struct scratch *s, const struct scratch_options *o, unsigned programs, in
 struct scratch *
 scratch_start(const struct scratch_options *o, struct err *e)
 {
-	struct scratch *s = mem_zero(1, sizeof(*s));
+	struct scratch *s = make();
 	int64_t limit_ms = o->start_timeout_ms > 0 ? o->start_timeout_ms : START_MS;
 
-	s->home = (struct home)HOME_INIT;
 	s->superuser = mem_strdup(o->superuser != NULL ? o->superuser : "postgres");
 	if (check_space(o->dir, o->need_bytes, e) || set_up(s, o, TOOLS_SERVER | TOOLS_RESTORE | TOOLS_DUMP, o->major, NULL, false, e))
 		goto fail;
@@ -317,13 +332,12 @@ fail:
 static struct scratch *
 reach(const struct pg_target *server, const char *forbidden_id, bool check_id, const struct scratch_options *o, struct err *e)
 {
-	struct scratch *s = mem_zero(1, sizeof(*s));
+	struct scratch *s = make();
 	bool socket = server->host == NULL || server->host[0] == '/';
 	struct conn *c = NULL;
 	char *id = NULL;
 	int rc = -1;
 
-	s->home = (struct home)HOME_INIT;
 	s->target = *server;
 	plan_memory(s, o->jobs);
 	if ((c = conn_open(server, NULL, e)) == NULL ||
@@ -336,6 +350,11 @@ reach(const struct pg_target *server, const char *forbidden_id, bool check_id, c
 		goto out;
 	}
 	rc = set_up(s, o, TOOLS_RESTORE | TOOLS_DUMP, conn_server_version(c) / 10000, server, !socket, e);
+	if (rc == 0 && check_id) {
+		s->guard = c;
+		c = NULL;
+		rc = scratch_left_begin(s->guard, s->id, e);
+	}
 out:
 	conn_close(c);
 	free(id);
@@ -410,6 +429,7 @@ scratch_free(struct scratch *s)
 	if (s->superuser == NULL)
 		drop_databases(s);
 	scratch_watch_free(s->watch);
+	conn_close(s->guard);           /* behind the databases */
 	stop_server(s);
 	cage_free(s->cage);
 	home_remove(&s->home);
@@ -458,16 +478,15 @@ const char *
 scratch_database(struct scratch *s, const char *database)
 {
 	bool own = s->superuser != NULL && strcmp(database, "postgres") != 0 && strncmp(database, "template", 8) != 0;
-	char id[RAND_ID_TEXT];
 	size_t i = s->n_databases;
 
 	for (size_t k = 0; k < i; k++)
 		if (strcmp(s->databases[k].source, database) == 0)
 			return s->databases[k].name;
-	rand_id(id);
 	s->databases = mem_grow(s->databases, i + 1, sizeof(*s->databases));
 	s->databases[i].source = mem_strdup(database);
-	s->databases[i].name = own ? mem_strdup(database) : mem_printf("holdfast_drill_%.16s", id);
+	s->databases[i].name = own ? mem_strdup(database) : i == 0 ? mem_printf(SCRATCH_LEFT_PREFIX "%s", s->id) :
+	    mem_printf(SCRATCH_LEFT_PREFIX "%s_%zu", s->id, i + 1);
 	s->n_databases++;
 	return s->databases[i].name;
 }
