@@ -1,6 +1,7 @@
 #include "cluster.h"
 
 #include "base/json.h"
+#include "pg/compare.h"
 #include "pg/globals.h"
 
 static int
@@ -172,6 +173,61 @@ tablespaces_are_made_inside_a_throw_away_cluster_only(void **state)
 	cluster_stop(&c);
 }
 
+/* R32.  What a dump of another server writes in another way is not another thing: encoding, time zone, a grantor that is gone, folders. */
+static void
+globals_of_a_foreign_server_compare_equal_when_they_came_back(void **state)
+{
+	static const char text[] = "SET client_encoding = 'LATIN1';\nSET standard_conforming_strings = on;\n"
+	    "CREATE ROLE postgres;\nALTER ROLE postgres WITH SUPERUSER NOLOGIN PASSWORD 'SCRAM-SHA-256$canary';\n"
+	    "CREATE ROLE \"m\xfcller\";\nALTER ROLE \"m\xfcller\" WITH NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB LOGIN NOREPLICATION NOBYPASSRLS"
+	    " VALID UNTIL '2031-05-01 14:30:00+05:30';\nCREATE ROLE readers;\nALTER ROLE readers WITH NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB"
+	    " NOLOGIN NOREPLICATION NOBYPASSRLS;\nCOMMENT ON ROLE \"m\xfcller\" IS 'Gr\xfc\xdf''; x';';\n",
+	    tablespace[] = "CREATE TABLESPACE fast OWNER readers LOCATION '/mnt/nvme';\nALTER TABLESPACE fast SET (random_page_cost=1.1);\n"
+	    "GRANT ALL ON TABLESPACE fast TO \"m\xfcller\" WITH GRANT OPTION;\nSET SESSION AUTHORIZATION \"m\xfcller\";\n"
+	    "GRANT ALL ON TABLESPACE fast TO PUBLIC;\nRESET SESSION AUTHORIZATION;\nCOMMENT ON TABLESPACE fast IS 'x';\n";
+	static struct cluster c;
+	json_t *notes = json_array(), *globals = json_object(), *differences = json_array(), *not_covered = json_array();
+	struct buf all = BUF_INIT;
+	struct err e = ERR_INIT;
+	char *said;
+
+	(void)state;
+	cluster_start(&c, NULL);
+	buf_addf(&all, "%s", text);
+	buf_addf(&all, "GRANT readers TO \"m\xfcller\"%s;\n%s", c.tools.major >= 16 ? " WITH INHERIT TRUE GRANTED BY postgres" : "", tablespace);
+	assert_good(globals_restore(&c.target, all.data, all.bytes, true, notes, &e), &e);
+	assert_int_equal(json_array_size(notes), 0);
+	assert_good(compare_globals(globals, differences, not_covered, &c.target, &c.tools, all.data, all.bytes, 60000, &e), &e);
+	said = json_text(differences, 0);
+	assert_string_equal(said, "[]");
+	free(said);
+	assert_int_equal(json_opt_int(globals, "statements", 0), 11);
+	assert_int_equal(json_opt_int(globals, "equal", 0), 11);
+	said = json_text(not_covered, 0);
+	assert_non_null(strstr(said, "role \\\"postgres\\\""));
+	assert_non_null(strstr(said, "passwords of roles: the backup holds none"));
+	assert_non_null(strstr(said, "where tablespaces lie"));
+	free(said);
+
+	/* One second and one right less. */
+	cluster_sql(&c, "postgres", "ALTER ROLE \"m\xc3\xbcller\" VALID UNTIL '2031-05-01 14:29:59+05:30'; REVOKE ALL ON TABLESPACE fast FROM PUBLIC;"
+	    "SET SESSION AUTHORIZATION \"m\xc3\xbcller\"; REVOKE ALL ON TABLESPACE fast FROM PUBLIC");
+	json_array_clear(not_covered);
+	assert_good(compare_globals(globals, differences, not_covered, &c.target, &c.tools, all.data, all.bytes, 60000, &e), &e);
+	said = json_text(differences, 0);
+	assert_non_null(strstr(said, "attributes of role \\\"m\xc3\xbcller\\\"\""));
+	assert_non_null(strstr(said, "\"rights on tablespace fast\""));
+	assert_non_null(strstr(said, "\"rights granted by role \\\"m\xc3\xbcller\\\"\""));
+	assert_int_equal(json_array_size(differences), 3);
+	free(said);
+	buf_free(&all);
+	json_decref(notes);
+	json_decref(globals);
+	json_decref(differences);
+	json_decref(not_covered);
+	cluster_stop(&c);
+}
+
 int
 main(void)
 {
@@ -180,6 +236,7 @@ main(void)
 		cmocka_unit_test(commands_of_psql_are_refused),
 		cmocka_unit_test(roles_come_back_with_passwords_memberships_and_settings),
 		cmocka_unit_test(tablespaces_are_made_inside_a_throw_away_cluster_only),
+		cmocka_unit_test(globals_of_a_foreign_server_compare_equal_when_they_came_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
