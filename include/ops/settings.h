@@ -49,7 +49,7 @@ struct settings {
 		const char *bin_dir;            /* server binaries; NULL: the usual folders by major */
 		bool use_server;                /* restore into `server` instead of a throw-away cluster */
 		struct pg_target server;        /* must not be the source */
-		unsigned jobs;                  /* pg_restore processes at a time [2] */
+		unsigned jobs;                  /* tables, and later indexes, restored at a time [2] */
 		int64_t deadline_ms;            /* the whole drill [12 h] */
 		uint64_t min_free_bytes;        /* do not start below this and what will be restored, and stop below this [1 GiB] */
 		const struct check_sql *checks; /* ends with a NULL name; NULL: none */

@@ -89,7 +89,7 @@ static const struct option_row restore_options[] = {
 	LIST("table", "PATTERN", tables, "only this table, as schema.table; repeatable"),
 	LIST("schema", "PATTERN", schemas, "only this schema; repeatable"),
 	FLAG("globals", 0, restore.globals, "roles and tablespaces first"),
-	NUMBER("jobs", restore.jobs, "pg_restore processes at a time [drill.jobs]"),
+	NUMBER("jobs", restore.jobs, "tables, and later indexes, at a time [drill.jobs]"),
 	TEXT("host", "HOST", restore.target.host, "server to restore to [the configured source]"),
 	TEXT("port", "PORT", restore.target.port, "its port [5432]"),
 	TEXT("user", "NAME", restore.target.user, "role to connect as"),

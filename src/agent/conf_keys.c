@@ -96,7 +96,7 @@ const struct conf_key conf_keys[] = {
 	  "Unprivileged user that runs it when holdfast runs as root; not set: `postgres` where there is one, else `nobody`." },
 	{ "drill.bin_dir", CONF_PATH, AT(drill.bin_dir), NULL, 0, 0, NULL, "Folder of `initdb` and `postgres`; not set: the usual folders." },
 	SERVER("drill.server", drill.server, "a server to drill on, instead of a throw-away cluster; never the source's"),
-	{ "drill.jobs", CONF_NUMBER, AT(drill.jobs), "2", 1, 64, NULL, "How many `pg_restore` processes work at a time." },
+	{ "drill.jobs", CONF_NUMBER, AT(drill.jobs), "2", 1, 64, NULL, "How many tables, and later indexes, are restored at a time." },
 	{ "drill.deadline", CONF_SPAN, AT(drill.deadline_ms), "12h", SECONDS(10), DAYS(30), NULL, "For the whole drill." },
 	{ "drill.min_free", CONF_SIZE, AT(drill.min_free_bytes), "1 GiB", 0, PETABYTE, NULL, "Free space that a drill leaves in `drill.dir`: it begins only where more is free, and is stopped when less is left." },
 	{ "drill.amcheck", CONF_FLAG, AT(drill.amcheck), "true", 0, 0, NULL, "Checks the indexes of what was restored with amcheck." },
