@@ -3,6 +3,8 @@
 #include <dirent.h>
 
 #include "base/progress.h"
+#include "base/rand.h"
+#include "repo/catalog.h"
 #include "repo/sweep.h"
 #include "repo/verify.h"
 
@@ -143,6 +145,53 @@ an_index_built_anew_keeps_what_was_known_of_a_pack_with_a_damaged_directory(void
 	world_free(w);
 }
 
+/* R7: what reading refuses, verify and expire must name before anybody has to read. */
+static void
+a_stream_whose_lists_are_not_those_recorded_is_named(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	uint8_t *data = noise(BYTES, 1), *other = noise(BYTES, 2), forged[ID_BYTES];
+	json_t *summary, *detail, *summary2, *detail2, *problems;
+	struct buf sections[2] = { BUF_INIT, BUF_INIT };
+	struct sweep_result swept;
+	char id[33], id2[33], hex[ID_TEXT], *text;
+
+	(void)state;
+	backup_of(w->repo, data, BYTES, "2026-11-24T02:15:00Z", id);
+	backup_of(w->repo, other, BYTES, "2026-11-25T02:15:00Z", id2);
+	must(repo_load(w->repo, id, &summary, &detail, &e));
+	must(repo_load(w->repo, id2, &summary2, &detail2, &e));
+	json_object_set(json_array_get(json_object_get(detail, "streams"), 0), "lists",
+	    json_object_get(json_array_get(json_object_get(detail2, "streams"), 0), "lists"));
+	rand_bytes(forged, sizeof(forged));
+	hex_encode(hex, forged, sizeof(forged));
+	json_put_str(summary, "id", hex);
+	text = json_text(summary, JSON_COMPACT);
+	buf_addstr(&sections[0], text);
+	free(text);
+	text = json_text(detail, JSON_COMPACT);
+	buf_addstr(&sections[1], text);
+	free(text);
+	must(catalog_put(w->repo, CATALOG_MANIFEST, forged, sections, 2, &e));
+	reopen(w);
+	problems = problems_of(w->repo);
+	assert_int_equal(json_array_size(problems), 1);
+	assert_non_null(strstr(json_opt_str(json_array_get(problems, 0), "what", ""), "are not those that were recorded"));
+	assert_int_equal(sweep_run(w->repo, 3600000, &swept, &e), -1);
+	assert_non_null(strstr(e.msg, "nothing is deleted"));
+	json_decref(problems);
+	json_decref(summary);
+	json_decref(detail);
+	json_decref(summary2);
+	json_decref(detail2);
+	buf_free(&sections[0]);
+	buf_free(&sections[1]);
+	free(data);
+	free(other);
+	world_free(w);
+}
+
 /* ---- a backup that commits while others look ---- */
 
 struct busy {
@@ -239,6 +288,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_index_built_anew_keeps_condemned_packs_that_a_backup_uses),
 		cmocka_unit_test(an_index_built_anew_keeps_what_was_known_of_a_pack_with_a_damaged_directory),
+		cmocka_unit_test(a_stream_whose_lists_are_not_those_recorded_is_named),
 		cmocka_unit_test(a_backup_that_commits_meanwhile_is_no_damage),
 	};
 
