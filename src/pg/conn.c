@@ -309,7 +309,7 @@ conn_blocker(const struct conn *c)
 	    "SELECT CASE WHEN l.pid IS NULL THEN 'a prepared transaction' ELSE 'pid ' || l.pid || ' (user ' || coalesce(a.usename, '?')"
 	    " || ', application \"' || coalesce(a.application_name, '') || '\") ' END"
 	    " || CASE WHEN l.granted THEN 'has locked ' ELSE 'waits to lock ' END || l.relation::regclass::text"
-	    " || coalesce(': ' || regexp_replace(left(a.query, 200), '''[^'']*(''|$)', '''?''', 'g'), '')"
+	    " || coalesce(': ' || substring(left(a.query, 200) from '^[^''$]*'), '')"
 	    " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
 	    " WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.pid IS DISTINCT FROM pg_backend_pid()"
 	    " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.relation >= 16384"

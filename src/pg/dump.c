@@ -286,7 +286,7 @@ dump_waiters(struct dump *d, struct err *e)
 {
 	static const char sql[] =
 	    "SELECT 'pid ' || pid || ' (user ' || coalesce(usename, '?') || ', application \"' || coalesce(application_name, '') || '\") waits '"
-	    " || round(extract(epoch FROM clock_timestamp() - coalesce(query_start, xact_start, backend_start))) || ' s: ' || regexp_replace(left(query, 200), '''[^'']*(''|$)', '''?''', 'g')"
+	    " || round(extract(epoch FROM clock_timestamp() - coalesce(query_start, xact_start, backend_start))) || ' s: ' || substring(left(query, 200) from '^[^''$]*')"
 	    " FROM pg_stat_activity WHERE $1::int = ANY (pg_blocking_pids(pid)) ORDER BY query_start";
 	char *pid = mem_printf("%d", conn_backend_pid(d->leader));
 	const char *const params[] = { pid, NULL };
@@ -321,7 +321,7 @@ dump_end(struct dump *d, struct err *e)
 	err_set(e, ERR_LOCKED, "table %s was renamed, rewritten or dropped while the dump ran", lost);
 	if (!d->ahead)
 		err_hint(e, "Set max_locks_per_transaction = %u on the server: then the dump locks its tables first, and such a change waits (R38).",
-	    d->locks.wanted);
+		    d->locks.wanted);
 	free(lost);
 	return -1;
 }
