@@ -22,7 +22,7 @@
 int verify_run(struct repo *r, bool data, struct progress *progress, json_t *result, struct err *e) MUST_USE;
 
 /* Writes the index anew from the packs' own directories, then removes the old index objects.  *packs gets how many were
- * read; packs that cannot be read are left out and added to `problems` (an array). */
+ * read; packs that cannot be read are added to `problems` (an array), and keep the record that an old index object has of them. */
 int verify_rebuild_index(struct repo *r, uint64_t *packs, json_t *problems, struct err *e) MUST_USE;
 
 #endif
