@@ -54,41 +54,40 @@ held_below(int fd, int depth)
 	return bytes;
 }
 
-/* Counts first: files that were unlinked while open, and temporary ones, go with the server. */
-static void
-strike(struct scratch_watch *w, uint64_t free_bytes)
+/*
+ * Looks once, and stops a server that took too much.  Whoever asks meanwhile waits for the count: the server's end is seen
+ * by its clients at once, and must have its reason by then.
+ */
+static bool
+look(struct scratch_watch *w)
 {
-	uint64_t held = held_below(open(w->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
+	struct err quiet = ERR_INIT;
+	uint64_t free_bytes;
+	bool struck;
 
 	pthread_mutex_lock(&w->lock);
-	w->struck = true;
-	w->free_bytes = free_bytes;
-	w->held_bytes = held;
+	if (!w->struck && file_space(&free_bytes, w->folder, &quiet) == 0 && free_bytes < w->floor) {
+		w->struck = true;
+		child_signal(w->server, SIGQUIT);
+		w->free_bytes = free_bytes;
+		w->held_bytes = held_below(open(w->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
+	}
+	struck = w->struck;
 	pthread_mutex_unlock(&w->lock);
+	return struck;
 }
 
 static void *
-look(void *arg)
+keep_looking(void *arg)
 {
 	struct scratch_watch *w = arg;
 	struct pollfd end = { .fd = w->end, .events = POLLIN };
-	struct err quiet = ERR_INIT;
-	uint64_t free_bytes;
 	int looks = 0;
 
-	while (poll(&end, 1, LOOK_MS) <= 0) {
-		if (looks > 0) {
-			/* Something inside may have stopped the server's own process. */
-			if (looks++ == PATIENCE)
-				child_signal(w->server, SIGKILL);
-			continue;
-		}
-		if (file_space(&free_bytes, w->folder, &quiet) != 0 || free_bytes >= w->floor)
-			continue;
-		child_signal(w->server, SIGQUIT);
-		strike(w, free_bytes);
-		looks = 1;
-	}
+	while (poll(&end, 1, LOOK_MS) <= 0)
+		/* Something inside may have stopped the server's own process. */
+		if (look(w) && looks++ == PATIENCE)
+			child_signal(w->server, SIGKILL);
 	return NULL;
 }
 
@@ -102,7 +101,7 @@ scratch_watch_new(const char *folder, uint64_t floor, struct child *server, stru
 	w->server = server;
 	pthread_mutex_init(&w->lock, NULL);
 	w->end = eventfd(0, EFD_CLOEXEC);
-	if (w->end >= 0 && pthread_create(&w->thread, NULL, look, w) == 0)
+	if (w->end >= 0 && pthread_create(&w->thread, NULL, keep_looking, w) == 0)
 		return w;
 	err_sys(e, "watch the free space of \"%s\"", folder);
 	file_close(&w->end);
@@ -130,10 +129,9 @@ scratch_watch_free(struct scratch_watch *w)
 bool
 scratch_watch_struck(struct scratch_watch *w, uint64_t *free_bytes, uint64_t *held_bytes)
 {
-	bool struck;
+	bool struck = look(w);
 
 	pthread_mutex_lock(&w->lock);
-	struck = w->struck;
 	*free_bytes = w->free_bytes;
 	*held_bytes = w->held_bytes;
 	pthread_mutex_unlock(&w->lock);
