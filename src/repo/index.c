@@ -333,12 +333,18 @@ index_parse(const struct buf *section, int (*each)(void *ctx, const struct pack_
 	return 0;
 }
 
+bool
+index_full(const struct buf *records)
+{
+	return records->bytes >= INDEX_PLAIN_MAX;
+}
+
 int
 index_put(struct repo *r, struct buf *records, bool last, struct err *e)
 {
 	uint8_t id[ID_BYTES];
 
-	if (records->bytes == 0 || (!last && records->bytes < INDEX_PLAIN_MAX))
+	if (records->bytes == 0 || (!last && !index_full(records)))
 		return 0;
 	rand_bytes(id, sizeof(id));
 	if (catalog_put(r, CATALOG_INDEX, id, records, 1, e))

@@ -61,4 +61,7 @@ int index_parse(const struct buf *section, int (*each)(void *ctx, const struct p
 /* Puts records as index objects, as many as are needed; `to` is emptied.  Call while adding records, `last` at the end. */
 int index_put(struct repo *r, struct buf *records, bool last, struct err *e) MUST_USE;
 
+/* Whether index_put would put them now. */
+bool index_full(const struct buf *records);
+
 #endif

@@ -74,6 +74,29 @@ struct upload {
 	struct pack pack;
 };
 
+/* The pack is stored.  The index follows its packs while a long run goes on, so that its objects stay small. */
+static int
+take_up(struct repo_run *run, const struct pack_info *info, const struct pack_entry *entries, struct err *e)
+{
+	struct buf full = BUF_INIT;
+	int rc;
+
+	index_add(run->repo->index, info, entries);
+	pthread_mutex_lock(&run->lock);
+	run->stats.packs++;
+	run->stats.stored_bytes += info->bytes;
+	index_record(&run->records, info, entries);
+	if (index_full(&run->records)) {
+		full = run->records;
+		run->records = (struct buf)BUF_INIT;
+	}
+	pthread_mutex_unlock(&run->lock);
+	/* Without the lock: all streams would wait for a slow store. */
+	rc = index_put(run->repo, &full, true, e);
+	buf_free(&full);
+	return rc;
+}
+
 static void
 upload(void *arg)
 {
@@ -90,16 +113,8 @@ upload(void *arg)
 	else if (store_put(run->repo->store, name, u->pack.bytes.data, u->pack.bytes.bytes, &e) != 0) {
 		err_wrap(&e, "store \"%s\"", name);
 		write_fail(run, &e);
-	} else {
-		index_add(run->repo->index, &info, u->pack.entries);
-		pthread_mutex_lock(&run->lock);
-		run->stats.packs++;
-		run->stats.stored_bytes += info.bytes;
-		index_record(&run->records, &info, u->pack.entries);
-		/* The index follows its packs while a long run goes on, so that its objects stay small. */
-		if (index_put(run->repo, &run->records, false, &e) != 0 && run->error.kind == ERR_NONE)
-			run->error = e;
-		pthread_mutex_unlock(&run->lock);
+	} else if (take_up(run, &info, u->pack.entries, &e) != 0) {
+		write_fail(run, &e);
 	}
 	free(name);
 	pack_free(&u->pack);
