@@ -21,7 +21,8 @@ struct verify {
 	struct repo *repo;
 	struct progress *progress;
 	json_t *problems;
-	pthread_mutex_t lock;           /* guards problems, bytes, error */
+	json_t *absent;                 /* problems with what is not there, unless it was removed meanwhile: settle() */
+	pthread_mutex_t lock;           /* guards problems, absent, bytes, error */
 	uint64_t bytes;
 	struct err error;
 	struct mark mark;
@@ -33,7 +34,7 @@ struct verify {
 };
 
 static void
-problem(struct verify *v, const char *object, const char *what, json_t *affects)
+note(struct verify *v, json_t *list, const char *object, const char *what, json_t *affects)
 {
 	json_t *p = json_object();
 
@@ -41,8 +42,25 @@ problem(struct verify *v, const char *object, const char *what, json_t *affects)
 	json_put_str(p, "what", what);
 	json_put(p, "affects", affects != NULL ? json_incref(affects) : json_array());
 	pthread_mutex_lock(&v->lock);
-	json_add(v->problems, p);
+	json_add(list, p);
 	pthread_mutex_unlock(&v->lock);
+}
+
+static void
+problem(struct verify *v, const char *object, const char *what, json_t *affects)
+{
+	note(v, v->problems, object, what, affects);
+}
+
+/* Something that a backup, listed a moment ago, cannot do without. */
+static void
+backup_problem(struct verify *v, const char *backup, const char *object, const char *what)
+{
+	json_t *affects = json_array();
+
+	json_add(affects, json_str(backup));
+	note(v, v->absent, object, what, affects);
+	json_decref(affects);
 }
 
 static json_t *
@@ -55,11 +73,11 @@ users_of(struct verify *v, const uint8_t id[ID_BYTES])
 }
 
 static void
-pack_problem(struct verify *v, const struct pack_info *info, const char *what)
+pack_problem(struct verify *v, const struct pack_info *info, bool absent, const char *what)
 {
 	char *name = pack_name(info->id);
 
-	problem(v, name, what, users_of(v, info->id));
+	note(v, absent ? v->absent : v->problems, name, what, users_of(v, info->id));
 	free(name);
 }
 
@@ -93,13 +111,8 @@ check_holders(struct verify *v, struct err *e)
 static int
 lost(void *ctx, const char *backup, const char *what, struct err *e)
 {
-	struct verify *v = ctx;
-	json_t *affects = json_array();
-
 	(void)e;
-	json_add(affects, json_str(backup));
-	problem(v, backup, what, affects);
-	json_decref(affects);
+	backup_problem(ctx, backup, backup, what);
 	return 0;
 }
 
@@ -139,11 +152,7 @@ check_backups(struct verify *v, const uint8_t (*ids)[ID_BYTES], size_t count, st
 			json_decref(summary);
 			json_decref(detail);
 		} else if (is_damage(e)) {
-			json_t *affects = json_array();
-
-			json_add(affects, json_str(hex));
-			problem(v, name, e->msg, affects);
-			json_decref(affects);
+			backup_problem(v, hex, name, e->msg);
 			err_clear(e);
 		} else {
 			rc = -1;
@@ -248,9 +257,9 @@ check_sizes(struct verify *v, struct err *e)
 				err_clear(e);
 		}
 		if (v->listed[i] == 0)
-			pack_problem(v, &info, "it is missing");
+			pack_problem(v, &info, true, "it is missing");
 		else if (v->listed[i] != info.bytes)
-			pack_problem(v, &info, "it has another size than the index says");
+			pack_problem(v, &info, false, "it has another size than the index says");
 	}
 	return 0;
 }
@@ -337,7 +346,7 @@ read_pack(void *arg)
 		rc = check_pack(v, &job->info, &object, &e);
 	}
 	if (rc != 0 && is_damage(&e)) {
-		pack_problem(v, &job->info, e.msg);
+		pack_problem(v, &job->info, e.kind == ERR_NOT_FOUND, e.msg);
 	} else if (rc != 0) {
 		pthread_mutex_lock(&v->lock);
 		if (v->error.kind == ERR_NONE)
@@ -376,10 +385,47 @@ check_data(struct verify *v, struct err *e)
 	return 0;
 }
 
+/*
+ * An `expire` may have worked beside us: what was not there is damage only if a backup or the index that are there now need it.
+ * Backups before the index, as at the beginning.
+ */
+static int
+settle(struct verify *v, struct err *e)
+{
+	uint8_t (*ids)[ID_BYTES] = NULL, pack[ID_BYTES];
+	json_t *listed = json_object(), *p;
+	size_t count, i;
+	int rc = 0;
+
+	if (json_array_size(v->absent) > 0 && (rc = catalog_list(v->repo, CATALOG_MANIFEST, &ids, NULL, &count, e)) == 0) {
+		for (i = 0; i < count; i++) {
+			char hex[ID_TEXT];
+
+			hex_encode(hex, ids[i], ID_BYTES);
+			json_put_bool(listed, hex, true);
+		}
+		rc = index_load(v->repo, e);
+	}
+	json_array_foreach(v->absent, i, p) {
+		json_t *affects = json_object_get(p, "affects");
+		uint32_t number;
+
+		for (size_t k = json_array_size(affects); k-- > 0;)
+			if (json_object_get(listed, json_string_value(json_array_get(affects, k))) == NULL)
+				json_array_remove(affects, k);
+		if (rc == 0 && (json_array_size(affects) > 0 ||
+			(pack_id_of(json_string_value(json_object_get(p, "object")), pack) && index_find_pack(v->repo->index, pack, &number))))
+			json_add(v->problems, json_incref(p));
+	}
+	json_decref(listed);
+	free(ids);
+	return rc;
+}
+
 int
 verify_run(struct repo *r, bool data, struct progress *progress, json_t *result, struct err *e)
 {
-	struct verify v = { .repo = r, .progress = progress, .problems = json_array(), .pack_users = json_object() };
+	struct verify v = { .repo = r, .progress = progress, .problems = json_array(), .absent = json_array(), .pack_users = json_object() };
 	uint8_t (*backups)[ID_BYTES] = NULL;
 	size_t count = 0;
 	int rc;
@@ -393,7 +439,8 @@ verify_run(struct repo *r, bool data, struct progress *progress, json_t *result,
 		v.listed = mem_zero(v.mark.pack_count, sizeof(*v.listed));
 		rc = check_holders(&v, e) || check_backups(&v, (const uint8_t (*)[ID_BYTES])backups, count, e) || check_reports(&v, e) ||
 		    check_small(&v, CATALOG_HOLD, e) || check_small(&v, CATALOG_SWEEP, e) || check_small(&v, CATALOG_RUN, e) ||
-		    store_list(r->store, "", note_listed, &v, e) || check_sizes(&v, e) || (data && check_data(&v, e)) ? -1 : 0;
+		    store_list(r->store, "", note_listed, &v, e) || check_sizes(&v, e) || (data && check_data(&v, e)) ||
+		    settle(&v, e) ? -1 : 0;
 	}
 	if (rc == 0) {
 		json_put_int(result, "objects", v.objects);
@@ -410,6 +457,7 @@ verify_run(struct repo *r, bool data, struct progress *progress, json_t *result,
 	free(v.listed);
 	free(backups);
 	json_decref(v.problems);
+	json_decref(v.absent);
 	json_decref(v.pack_users);
 	pthread_mutex_destroy(&v.lock);
 	return rc;

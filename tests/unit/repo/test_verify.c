@@ -192,12 +192,13 @@ a_stream_whose_lists_are_not_those_recorded_is_named(void **state)
 	world_free(w);
 }
 
-/* ---- a backup that commits while others look ---- */
+/* ---- what others do while somebody looks ---- */
 
 struct busy {
 	struct store store;
 	struct world *w;
-	bool armed;
+	const char *when;               /* before this folder is listed, once; NULL: never */
+	void (*what)(struct world *w);
 };
 
 static int
@@ -229,16 +230,9 @@ busy_list(struct store *s, const char *prefix, store_each *each, void *ctx, stru
 {
 	struct busy *b = (struct busy *)s;
 
-	if (b->armed && strcmp(prefix, "backups/") == 0) {
-		static uint64_t seed = 50;
-		struct repo *other = world_open(b->w, b->w->key, false, e);
-		uint8_t *data = noise(BYTES, seed++);
-		char id[33];
-
-		b->armed = false;
-		backup_of(other, data, BYTES, "2026-11-26T02:15:00Z", id);
-		repo_free(other);
-		free(data);
+	if (b->when != NULL && strcmp(prefix, b->when) == 0) {
+		b->when = NULL;
+		b->what(b->w);
 	}
 	return store_list(b->w->store, prefix, each, ctx, e);
 }
@@ -250,13 +244,50 @@ busy_free(struct store *s)
 }
 
 static void
-a_backup_that_commits_meanwhile_is_no_damage(void **state)
+busy_begin(struct busy *b)
 {
 	static const struct store_ops ops = {
 		.put = busy_put, .get = busy_get, .stat = busy_stat, .list = busy_list, .remove = busy_remove, .free = busy_free };
-	struct world *w = world_new();
-	struct busy busy = { .store = { .ops = &ops, .label = mem_strdup("busy") }, .w = w };
-	struct repo_options o = { .key_file = w->key, .workers = 2 };
+
+	*b = (struct busy){ .store = { .ops = &ops, .label = mem_strdup("busy") }, .w = world_new() };
+}
+
+static struct repo *
+busy_open(struct busy *b)
+{
+	struct repo_options o = { .key_file = b->w->key, .workers = 2 };
+	struct err e = ERR_INIT;
+	struct repo *r = repo_open(&b->store, &o, &e);
+
+	assert_non_null(r);
+	return r;
+}
+
+static void
+busy_end(struct busy *b)
+{
+	free(b->store.label);
+	world_free(b->w);
+}
+
+static void
+commit_another(struct world *w)
+{
+	static uint64_t seed = 50;
+	struct err e = ERR_INIT;
+	struct repo *other = world_open(w, w->key, false, &e);
+	uint8_t *data = noise(BYTES, seed++);
+	char id[33];
+
+	backup_of(other, data, BYTES, "2026-11-26T02:15:00Z", id);
+	repo_free(other);
+	free(data);
+}
+
+static void
+a_backup_that_commits_meanwhile_is_no_damage(void **state)
+{
+	struct busy busy;
 	struct err e = ERR_INIT;
 	uint8_t *data = noise(BYTES, 1);
 	struct sweep_result swept;
@@ -265,21 +296,64 @@ a_backup_that_commits_meanwhile_is_no_damage(void **state)
 	char first[33];
 
 	(void)state;
-	backup_of(w->repo, data, BYTES, "2026-11-24T02:15:00Z", first);
-	r = repo_open(&busy.store, &o, &e);
-	assert_non_null(r);
-	busy.armed = true;
+	busy_begin(&busy);
+	busy.what = commit_another;
+	backup_of(busy.w->repo, data, BYTES, "2026-11-24T02:15:00Z", first);
+	r = busy_open(&busy);
+	busy.when = "backups/";
 	must(sweep_run(r, 3600000, &swept, &e));
-	assert_false(busy.armed);
-	busy.armed = true;
+	assert_null(busy.when);
+	busy.when = "backups/";
 	problems = problems_of(r);
-	assert_false(busy.armed);
+	assert_null(busy.when);
 	assert_int_equal(json_array_size(problems), 0);
 	json_decref(problems);
 	repo_free(r);
-	free(busy.store.label);
 	free(data);
-	world_free(w);
+	busy_end(&busy);
+}
+
+/* A backup, and its packs. */
+static void
+remove_one(struct world *w)
+{
+	struct err e = ERR_INIT;
+	struct repo *other = world_open(w, w->key, true, &e);
+	struct sweep_result swept;
+	json_t *backups;
+
+	must(repo_list(other, &backups, &e));
+	must(sweep_forget(other, json_opt_str(json_array_get(backups, 0), "id", ""), &e));
+	must(sweep_run(other, 0, &swept, &e));
+	must(sweep_run(other, 0, &swept, &e));
+	assert_true(swept.deleted_packs > 0);
+	json_decref(backups);
+	repo_free(other);
+}
+
+static void
+what_is_removed_meanwhile_is_no_damage(void **state)
+{
+	static const char *const moments[] = { "index/", "" };          /* when the backups are known; when the index is, too */
+	struct busy busy;
+	struct repo *r;
+	json_t *problems;
+
+	(void)state;
+	busy_begin(&busy);
+	busy.what = remove_one;
+	for (size_t i = 0; i < 3; i++)
+		commit_another(busy.w);
+	for (size_t i = 0; i < 2; i++) {
+		r = busy_open(&busy);
+		busy.when = moments[i];
+		problems = problems_of(r);
+		assert_null(busy.when);
+		assert_int_equal(json_array_size(problems), 0);
+		json_decref(problems);
+		repo_free(r);
+	}
+	busy_end(&busy);
 }
 
 int
@@ -290,6 +364,7 @@ main(void)
 		cmocka_unit_test(an_index_built_anew_keeps_what_was_known_of_a_pack_with_a_damaged_directory),
 		cmocka_unit_test(a_stream_whose_lists_are_not_those_recorded_is_named),
 		cmocka_unit_test(a_backup_that_commits_meanwhile_is_no_damage),
+		cmocka_unit_test(what_is_removed_meanwhile_is_no_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
