@@ -11,7 +11,12 @@
 
 #include "base/mem.h"
 
-#define BACKGROUND_NICE 10
+/*
+ * Where the machine is full, the first thread of a background pool gets its share, and the others fill gaps.  With equal
+ * shares, a backend that has a processor nearly for itself loses a tenth of it to one of our threads now and then (docs/benchmarks.md).
+ */
+#define FIRST_NICE 5
+#define OTHERS_NICE 19
 
 struct job {
 	void (*run)(void *arg);
@@ -25,7 +30,7 @@ struct pool {
 	size_t depth, first, queued, running;
 	bool ending;
 	bool background;
-	unsigned threads;
+	unsigned threads, begun;
 	pthread_t *ids;
 };
 
@@ -51,12 +56,16 @@ static void *
 worker(void *arg)
 {
 	struct pool *p = arg;
+	bool first;
 
+	pthread_mutex_lock(&p->lock);
+	first = p->begun++ == 0;
+	pthread_mutex_unlock(&p->lock);
 	/* On Linux both belong to a thread (sched(7)).  Without them we are only less polite.  Not SCHED_IDLE: on a machine that is
 	 * never idle its threads stand still for seconds, with a lock in hand, and who is not root never gets out of it. */
 	if (p->background) {
 		(void)sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
-		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_NICE);
+		setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), first ? FIRST_NICE : OTHERS_NICE);
 	}
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
