@@ -156,6 +156,7 @@ catalog_open(const uint8_t uuid[16], const uint8_t catalog_key[32], enum catalog
 	for (unsigned i = 0; i < wanted; i++) {
 		struct buf frame = BUF_INIT;
 
+		rc = -1;
 		buf_reserve(&frame, stored[i]);
 		if (aead_open(aead, i, object->data, head, object->data + at, stored[i], frame.data, e)) {
 			buf_free(&frame);
