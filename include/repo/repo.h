@@ -103,6 +103,9 @@ void repo_abandon(struct repo_run *run);                /* NULL is nothing */
  * cannot be read is an error that names it: a list that silently lacks a backup would be a lie. */
 int repo_list(struct repo *r, json_t **backups, struct err *e) MUST_USE;
 
+/* The same, but an object that is damaged is warned of and left out: for who wants one of the others, or adds to them. */
+int repo_list_readable(struct repo *r, json_t **backups, struct err *e) MUST_USE;
+
 /* Resolves an id, a unique beginning of at least 4 digits, or "latest" to an id.  ERR_NOT_FOUND, or ERR_USAGE for an ambiguous one. */
 int repo_resolve(struct repo *r, const char *name, char id[33], struct err *e) MUST_USE;
 
@@ -138,8 +141,9 @@ struct repo_report {
 	bool valid;                     /* signature right, and of a holder */
 };
 
-/* All reports, oldest first; free with repo_reports_free. */
-int repo_reports(struct repo *r, struct repo_report **reports, size_t *count, struct err *e) MUST_USE;
+/* All reports, oldest first; free with repo_reports_free.  One that is damaged is not among them: `damaged` gets an object with its
+ * name (`object`) and what is wrong (`what`). */
+int repo_reports(struct repo *r, struct repo_report **reports, size_t *count, json_t *damaged, struct err *e) MUST_USE;
 void repo_reports_free(struct repo_report *reports, size_t count);
 
 #endif

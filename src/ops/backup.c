@@ -258,7 +258,7 @@ look_for_shrinking(struct backup *b, json_t *summary, struct err *e)
 	size_t i, n = 0;
 
 	json_put(summary, "suspect", json_null());
-	if (ops_backups(b->opened.repo, &backups, e)) {
+	if (ops_backups(b->opened.repo, false, &backups, e)) {
 		free(group);
 		return -1;
 	}

@@ -215,7 +215,7 @@ check_backups(struct check *c)
 	int64_t time = 0;
 	size_t i;
 
-	if (ops_backups(c->opened.repo, &backups, &e)) {
+	if (ops_backups(c->opened.repo, true, &backups, &e)) {
 		line_err(c, "repository", "backups", &e);
 		return;
 	}

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/near.h"
 #include "base/width.h"
@@ -174,9 +175,30 @@ ops_databases(struct conn *c, const char *const *asked, json_t **names, struct e
 	return -1;
 }
 
+int
+ops_reports(struct repo *r, bool whole, struct repo_report **reports, size_t *count, struct err *e)
+{
+	json_t *damaged = json_array(), *d;
+	size_t i;
+	int rc = repo_reports(r, reports, count, damaged, e);
+
+	json_array_foreach(damaged, i, d) {
+		const char *what = json_opt_str(d, "what", "");
+
+		if (rc == 0 && whole) {
+			repo_reports_free(*reports, *count);
+			rc = err_set(e, ERR_CORRUPT, "%s", what);
+		} else if (rc == 0) {
+			log_warning("%s: that report is passed over; `holdfast verify` says more", what);
+		}
+	}
+	json_decref(damaged);
+	return rc;
+}
+
 /* Puts what the reports say into the summaries: reports come oldest first, so the newest has the last word. */
 static int
-judge(struct repo *r, json_t *backups, struct err *e)
+judge(struct repo *r, bool whole, json_t *backups, struct err *e)
 {
 	struct repo_report *reports;
 	json_t *by_id = json_object(), *backup;
@@ -184,7 +206,7 @@ judge(struct repo *r, json_t *backups, struct err *e)
 
 	json_array_foreach(backups, i, backup)
 		json_object_set(by_id, json_opt_str(backup, "id", ""), backup);
-	if (repo_reports(r, &reports, &count, e)) {
+	if (ops_reports(r, whole, &reports, &count, e)) {
 		json_decref(by_id);
 		return -1;
 	}
@@ -207,16 +229,20 @@ judge(struct repo *r, json_t *backups, struct err *e)
 }
 
 int
-ops_backups(struct repo *r, json_t **backups, struct err *e)
+ops_backups(struct repo *r, bool whole, json_t **backups, struct err *e)
 {
-	json_t *held, *backup;
+	json_t *held = NULL, *backup;
 	size_t i;
 
-	if (repo_list(r, backups, e))
+	if (whole ? repo_list(r, backups, e) : repo_list_readable(r, backups, e))
 		return -1;
 	if (repo_holds(r, &held, e)) {
-		json_decref(*backups);
-		return -1;
+		if (whole || e->kind != ERR_CORRUPT) {
+			json_decref(*backups);
+			return -1;
+		}
+		log_warning("%s: legal holds are not shown", e->msg);
+		err_clear(e);
 	}
 	json_array_foreach(*backups, i, backup) {
 		json_put_bool(backup, "hold", json_object_get(held, json_opt_str(backup, "id", "")) != NULL);
@@ -224,7 +250,7 @@ ops_backups(struct repo *r, json_t **backups, struct err *e)
 		json_put(backup, "last_verdict", json_null());
 	}
 	json_decref(held);
-	if (judge(r, *backups, e)) {
+	if (judge(r, whole, *backups, e)) {
 		json_decref(*backups);
 		*backups = NULL;
 		return -1;
@@ -242,7 +268,7 @@ backup_find(struct repo *r, const char *name, json_t **summary, json_t **detail,
 	*summary = *detail = NULL;
 	if (repo_resolve(r, name, id, e) || repo_load(r, id, &plain, detail, e))
 		return -1;
-	if (ops_backups(r, &backups, e)) {
+	if (ops_backups(r, false, &backups, e)) {
 		json_decref(plain);
 		json_decref(*detail);
 		*detail = NULL;

@@ -32,9 +32,16 @@ int ops_hint_names(struct err *e, const char *before, const char *wanted, const 
 struct conn;
 int ops_databases(struct conn *c, const char *const *asked, json_t **names, struct err *e) MUST_USE;
 
-/* Summaries of all backups, newest first, each with `hold`, `proven` and `last_verdict` as the repository's holds and reports
- * have them. */
-int ops_backups(struct repo *r, json_t **backups, struct err *e) MUST_USE;
+/*
+ * Summaries of all backups, newest first, each with `hold`, `proven` and `last_verdict` as the repository's holds and reports have them.
+ * `whole`: what is damaged is an error, for who decides what goes.  Otherwise it is warned of and passed over: one damaged object
+ * must not stand between anybody and the others.
+ */
+int ops_backups(struct repo *r, bool whole, json_t **backups, struct err *e) MUST_USE;
+
+/* repo_reports in the same two ways. */
+struct repo_report;
+int ops_reports(struct repo *r, bool whole, struct repo_report **reports, size_t *count, struct err *e) MUST_USE;
 
 /* One backup, by what the operator called it: its judged summary and detail. */
 int backup_find(struct repo *r, const char *name, json_t **summary, json_t **detail, struct err *e) MUST_USE;

@@ -119,7 +119,7 @@ ops_expire(const struct ops *o, bool plan_only, json_t **outcome, struct err *e)
 	json_put_int(*outcome, "deleted_backups", 0);
 	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
-	if (ops_backups(opened.repo, &backups, e))
+	if (ops_backups(opened.repo, true, &backups, e))
 		goto out;
 	count = json_array_size(backups);
 	items = mem_zero(count, sizeof(*items));

@@ -45,7 +45,7 @@ ops_list(const struct ops *o, const char *database, json_t **outcome, struct err
 	json_put(*outcome, "repository", repository);
 	if (ops_open(&opened, o->settings, 0, e))
 		return -1;
-	rc = ops_backups(opened.repo, &all, e) || repo_totals(opened.repo, &totals, e) ? -1 : 0;
+	rc = ops_backups(opened.repo, false, &all, e) || repo_totals(opened.repo, &totals, e) ? -1 : 0;
 	if (rc == 0) {
 		json_array_foreach(all, i, backup)
 			if (database == NULL || holds_database(backup, database))

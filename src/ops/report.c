@@ -51,11 +51,11 @@ gather(struct repo *r, const char *wanted, json_t *outcome, struct err *e)
 
 	json_put(outcome, "history", history);
 	json_put_str(outcome, "time", clock_format_s(now, clock_wall_us()));
-	if (ops_backups(r, &backups, e))
+	if (ops_backups(r, false, &backups, e))
 		return -1;
 	put_backups(outcome, backups);
 	json_decref(backups);
-	if (repo_reports(r, &reports, &count, e))
+	if (ops_reports(r, false, &reports, &count, e))
 		return -1;
 	for (size_t i = 0; i < count; i++) {
 		const char *id = json_opt_str(json_object_get(reports[i].outcome, "backup"), "id", "");

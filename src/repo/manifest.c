@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "repo/catalog.h"
 
@@ -117,8 +118,8 @@ load_summary(struct repo *r, const uint8_t id[ID_BYTES], struct dated *d, struct
 	return clock_parse(&d->time, json_opt_str(d->summary, "time", ""), e);
 }
 
-int
-repo_list(struct repo *r, json_t **backups, struct err *e)
+static int
+list(struct repo *r, bool whole, json_t **backups, struct err *e)
 {
 	uint8_t (*ids)[ID_BYTES];
 	struct dated *all;
@@ -135,6 +136,10 @@ repo_list(struct repo *r, json_t **backups, struct err *e)
 			n++;
 		} else if (e->kind == ERR_NOT_FOUND) {
 			err_clear(e);           /* expired between the listing and now */
+			rc = 0;
+		} else if (e->kind == ERR_CORRUPT && !whole) {
+			log_warning("%s: it is passed over; `holdfast verify` says more", e->msg);
+			err_clear(e);
 			rc = 0;
 		}
 	}
@@ -156,6 +161,18 @@ repo_list(struct repo *r, json_t **backups, struct err *e)
 	return rc;
 }
 
+int
+repo_list(struct repo *r, json_t **backups, struct err *e)
+{
+	return list(r, true, backups, e);
+}
+
+int
+repo_list_readable(struct repo *r, json_t **backups, struct err *e)
+{
+	return list(r, false, backups, e);
+}
+
 static int
 no_such_backup(const struct repo *r, const char *name, struct err *e)
 {
@@ -172,8 +189,11 @@ repo_resolve(struct repo *r, const char *name, char id[33], struct err *e)
 	if (strcmp(name, "latest") == 0) {
 		json_t *backups;
 
-		if (repo_list(r, &backups, e))
+		if (repo_list(r, &backups, e)) {
+			if (e->kind == ERR_CORRUPT)
+				err_hint(e, "Whether it is the latest cannot be known: `holdfast list` shows those that can be read; name one by its id.");
 			return -1;
+		}
 		snprintf(id, 33, "%s", json_opt_str(json_array_get(backups, 0), "id", ""));
 		json_decref(backups);
 		if (id[0] != '\0')

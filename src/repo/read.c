@@ -103,7 +103,8 @@ open_pack(struct pack_keys *k, uint32_t pack, const struct pack_info *info, cons
 	if (recall(k, pack, head))
 		return pack_unwrap(head, k->repo, e);
 	if (store_get(k->repo->store, name, 0, PACK_HEAD_BYTES, &bytes, e) == 0 &&
-	    pack_read_head(bytes.data, k->repo->uuid, info->id, &kind, &epoch, e) == 0) {
+	    pack_read_head(bytes.data, k->repo->uuid, info->id, &kind, &epoch, e) == 0 &&
+	    (kind == info->kind || err_set(e, ERR_CORRUPT, "it is of another kind than the index says") == 0)) {
 		memcpy(head, bytes.data, PACK_HEAD_BYTES);
 		aead = pack_unwrap(head, k->repo, e);
 	}

@@ -86,8 +86,21 @@ oldest_first(const void *a, const void *b)
 	return strcmp(json_opt_str(x->outcome, "finished", ""), json_opt_str(y->outcome, "finished", ""));
 }
 
+static void
+note_damage(json_t *damaged, const uint8_t id[ID_BYTES], struct err *e)
+{
+	json_t *d = json_object();
+	char *name = catalog_name(CATALOG_REPORT, id);
+
+	json_put_str(d, "object", name);
+	json_put_str(d, "what", e->msg);
+	json_add(damaged, d);
+	free(name);
+	err_clear(e);
+}
+
 int
-repo_reports(struct repo *r, struct repo_report **reports, size_t *count, struct err *e)
+repo_reports(struct repo *r, struct repo_report **reports, size_t *count, json_t *damaged, struct err *e)
 {
 	uint8_t (*ids)[ID_BYTES] = NULL;
 	struct holder *holders = NULL;
@@ -117,6 +130,8 @@ repo_reports(struct repo *r, struct repo_report **reports, size_t *count, struct
 		buf_free(&sections[1]);
 		if (got != 0 && e->kind == ERR_NOT_FOUND)
 			err_clear(e);
+		else if (e->kind == ERR_CORRUPT)
+			note_damage(damaged, ids[i], e);
 		else if (e->kind != ERR_NONE)
 			goto out;
 	}

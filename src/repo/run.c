@@ -22,7 +22,7 @@ repo_begin(struct repo *r, const char *command, struct err *e)
 	run->workers = pool_new(r->workers, 2 * (size_t)r->workers + 2, true);
 	run->uploads = pool_new(WRITE_UPLOADS, WRITE_UPLOADS, true);
 	run->lists = write_lane_new(PACK_LISTS);
-	/* The marker comes first: from here on nobody deletes what we are about to rely on. */
+	/* The marker comes first: from here on nobody deletes what we are about to rely on.  What is gone already is stored again. */
 	if (runs_begin(r, run->run_id, command, e) || index_load(r, e) ||
 	    runs_adopt(r, run->run_id, &run->records, &run->stats.resumed_packs, e)) {
 		struct err ignored = ERR_INIT;
@@ -33,6 +33,9 @@ repo_begin(struct repo *r, const char *command, struct err *e)
 		return NULL;
 	}
 	run->begun = true;
+	if (index_absent(r->index) > 0)
+		log_warning("%u packs that the index names are not in the listing of %s: what they hold is stored again where it is needed; "
+		    "`holdfast verify` tells which backups they are missing from", index_absent(r->index), store_label(r->store));
 	return run;
 }
 
@@ -122,7 +125,7 @@ previous_of(struct repo *r, json_t *summary, struct err *e)
 {
 	json_t *backups;
 
-	if (repo_list(r, &backups, e))
+	if (repo_list_readable(r, &backups, e))
 		return -1;
 	json_put_str(summary, "previous", json_opt_str(json_array_get(backups, 0), "id", NULL));
 	json_decref(backups);

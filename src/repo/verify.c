@@ -166,15 +166,15 @@ static int
 check_reports(struct verify *v, struct err *e)
 {
 	struct repo_report *reports = NULL;
-	size_t count = 0;
+	json_t *damaged = json_array(), *d;
+	size_t count = 0, k;
+	int rc = repo_reports(v->repo, &reports, &count, damaged, e);
 
-	if (repo_reports(v->repo, &reports, &count, e)) {
-		if (!is_damage(e))
-			return -1;
-		problem(v, "reports/", e->msg, NULL);
-		err_clear(e);
-		return 0;
-	}
+	json_array_foreach(damaged, k, d)
+		problem(v, json_opt_str(d, "object", "reports/"), json_opt_str(d, "what", ""), NULL);
+	json_decref(damaged);
+	if (rc != 0)
+		return -1;
 	for (size_t i = 0; i < count; i++)
 		if (!reports[i].valid) {
 			char *name = mem_printf("reports/%s", reports[i].id);
@@ -363,6 +363,7 @@ check_data(struct verify *v, struct err *e)
 {
 	struct pool *pool = pool_new(READERS, READERS, false);
 	uint64_t total = 0;
+	bool failed;
 
 	for (uint32_t i = 0; i < v->mark.pack_count; i++)
 		total += index_pack(v->repo->index, i).bytes;
@@ -372,6 +373,11 @@ check_data(struct verify *v, struct err *e)
 
 		if (v->listed[i] == 0)
 			continue;
+		pthread_mutex_lock(&v->lock);
+		failed = v->error.kind != ERR_NONE;
+		pthread_mutex_unlock(&v->lock);
+		if (failed)
+			break;          /* a store that is down: not once more for each pack */
 		job = mem_zero(1, sizeof(*job));
 		job->v = v;
 		job->info = index_pack(v->repo->index, i);
@@ -385,6 +391,30 @@ check_data(struct verify *v, struct err *e)
 	return 0;
 }
 
+/* Whether a backup's manifest is there now, asked for by name (R24); `seen` remembers. */
+static int
+stands(struct verify *v, json_t *seen, const char *backup, bool *there, struct err *e)
+{
+	json_t *known = json_object_get(seen, backup);
+	uint8_t id[ID_BYTES];
+	struct store_object o;
+	char *name;
+	int rc;
+
+	*there = json_is_true(known);
+	if (known != NULL || !repo_id_parse(id, backup))
+		return 0;
+	name = catalog_name(CATALOG_MANIFEST, id);
+	rc = store_stat(v->repo->store, name, &o, e);
+	free(name);
+	*there = rc == 0;
+	if (rc != 0 && e->kind != ERR_NOT_FOUND)
+		return -1;
+	err_clear(e);
+	json_put_bool(seen, backup, *there);
+	return 0;
+}
+
 /*
  * An `expire` may have worked beside us: what was not there is damage only if a backup or the index that are there now need it.
  * Backups before the index, as at the beginning.
@@ -392,33 +422,30 @@ check_data(struct verify *v, struct err *e)
 static int
 settle(struct verify *v, struct err *e)
 {
-	uint8_t (*ids)[ID_BYTES] = NULL, pack[ID_BYTES];
-	json_t *listed = json_object(), *p;
-	size_t count, i;
+	json_t *seen = json_object(), *p;
+	uint8_t pack[ID_BYTES];
+	uint32_t number;
+	size_t i;
 	int rc = 0;
 
-	if (json_array_size(v->absent) > 0 && (rc = catalog_list(v->repo, CATALOG_MANIFEST, &ids, NULL, &count, e)) == 0) {
-		for (i = 0; i < count; i++) {
-			char hex[ID_TEXT];
-
-			hex_encode(hex, ids[i], ID_BYTES);
-			json_put_bool(listed, hex, true);
-		}
-		rc = index_load(v->repo, e);
-	}
 	json_array_foreach(v->absent, i, p) {
 		json_t *affects = json_object_get(p, "affects");
-		uint32_t number;
 
-		for (size_t k = json_array_size(affects); k-- > 0;)
-			if (json_object_get(listed, json_string_value(json_array_get(affects, k))) == NULL)
+		for (size_t k = json_array_size(affects); k-- > 0 && rc == 0;) {
+			bool there;
+
+			rc = stands(v, seen, json_string_value(json_array_get(affects, k)), &there, e);
+			if (rc == 0 && !there)
 				json_array_remove(affects, k);
-		if (rc == 0 && (json_array_size(affects) > 0 ||
+		}
+	}
+	if (rc == 0 && json_array_size(v->absent) > 0)
+		rc = index_load(v->repo, e);
+	json_array_foreach(v->absent, i, p)
+		if (rc == 0 && (json_array_size(json_object_get(p, "affects")) > 0 ||
 			(pack_id_of(json_string_value(json_object_get(p, "object")), pack) && index_find_pack(v->repo->index, pack, &number))))
 			json_add(v->problems, json_incref(p));
-	}
-	json_decref(listed);
-	free(ids);
+	json_decref(seen);
 	return rc;
 }
 
@@ -598,8 +625,10 @@ verify_rebuild_index(struct repo *r, uint64_t *packs, json_t *problems, struct e
 	}
 	if (rc == 0)
 		rc = rebuild(&b, e);
+	stop_hold_off(true);
 	if (runs_end(r, run_id, &late) != 0)
 		log_warning("the marker of this run could not be removed: %s", late.msg);
+	stop_hold_off(false);
 	*packs = b.packs;
 	buf_free(&b.records);
 	json_decref(b.taken);

@@ -8,6 +8,7 @@
 #define LIST_MIN_ENTRIES 1024
 #define LIST_MAX_ENTRIES 32768
 #define LIST_CUT_MASK 0x0fff
+#define LIST_BYTES_MAX (LIST_MAX_ENTRIES * (CHUNK_ID_BYTES + 4))
 
 struct job {
 	struct repo_run *run;
@@ -53,7 +54,7 @@ scratch_take(struct repo_run *run)
 	if (s == NULL) {
 		s = mem_zero(1, sizeof(*s));
 		s->zst = zst_new(run->repo->level);
-		s->room = mem_alloc(zst_bound(run->repo->chunk_max));
+		s->room = mem_alloc(zst_bound(run->repo->chunk_max > LIST_BYTES_MAX ? run->repo->chunk_max : LIST_BYTES_MAX));
 	}
 	return s;
 }

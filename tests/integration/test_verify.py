@@ -112,6 +112,29 @@ def test_cache_is_only_a_cache(small, source, restored):
     assert restored.text_of("back") == source.text_of("small")
 
 
+def test_one_damaged_object_stands_between_nobody_and_the_other_backups(small, source, restored):
+    """A night in which all is lost but one backup and its chunks."""
+    assert small("drill").code in (OK, WARNINGS)
+    first = small.list()[0]["id"]
+    source.sql("small", "insert into t values (0, 'more')")
+    good, second = source.text_of("small"), small.backup()["id"]
+    for name in [n for n in small.repository.objects() if n == f"backups/{first}" or n.startswith("reports/")]:
+        small.repository.write(name, b"?" + small.repository.read(name)[1:])
+    shutil.rmtree(os.path.join(small.work, "cache"), ignore_errors=True)
+    result = small("list", "--json")
+    assert result.code == WARNINGS and [b["id"] for b in result.json["backups"]] == [second]
+    assert f"backups/{first}" in result.err and "reports/" in result.err
+    result = small.restore(restored, "back", backup=second)
+    assert result.code == WARNINGS, str(result)
+    assert restored.text_of("back") == good
+    # Which is the newest cannot be known, nor what may go.
+    result = small.restore(restored, "other")
+    assert result.code not in (OK, WARNINGS) and f"backups/{first}" in result.err, str(result)
+    small.fails(FAILED, "expire", says=f"backups/{first}")
+    assert small("backup").code == WARNINGS
+    assert small("verify").code == NOT_PROVEN
+
+
 def test_wrong_key_is_told_from_damage(small, make_agent, new_database):
     other_key = os.path.join(small.work, "other-key")
     small.ok("keys", "identity", "stranger", "--key-out", other_key)

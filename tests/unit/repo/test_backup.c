@@ -210,13 +210,14 @@ a_lost_damaged_or_foreign_cache_is_noticed_and_costs_nothing_but_time(void **sta
 
 	(void)state;
 	backup_of(w->repo, data, 2000000, "2026-11-24T02:15:00Z", id);
-	for (int damage = 0; damage < 3; damage++) {
+	for (int damage = 0; damage < 4; damage++) {
 		struct buf back = BUF_INIT;
 		char *command;
 
 		repo_free(w->repo);
 		command = damage == 0 ? mem_printf("rm -rf %s", folder) :
 		    damage == 1       ? mem_printf("for f in %s/index/* %s/backups/*; do printf x >> $f; done", folder, folder) :
+		    damage == 2       ? mem_printf("for f in %s/index/* %s/backups/*; do truncate -s -4 $f; printf junk >> $f; done", folder, folder) :
 					mem_printf("echo junk > %s", map);
 		assert_int_equal(system(command), 0);
 		free(command);
@@ -230,6 +231,31 @@ a_lost_damaged_or_foreign_cache_is_noticed_and_costs_nothing_but_time(void **sta
 	}
 	free(folder);
 	free(map);
+	free(data);
+	world_free(w);
+}
+
+/* Format 1 allows such sizes: then a list is larger than any chunk of data. */
+static void
+small_chunks_make_long_lists_and_come_back(void **state)
+{
+	const size_t bytes = 40000000;
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct buf back = BUF_INIT;
+	uint8_t *data = noise(bytes, 3);
+	char id[33];
+
+	(void)state;
+	w->repo->chunk_min = 256;
+	w->repo->chunk_avg = 1024;
+	w->repo->chunk_max = 4096;
+	cut_rule_init(&w->repo->cuts, w->repo->secrets.chunk_id, w->repo->chunk_min, w->repo->chunk_avg, w->repo->chunk_max);
+	backup_of(w->repo, data, bytes, "2026-11-24T02:15:00Z", id);
+	must(read_back(w->repo, id, 0, &back, &e));
+	assert_int_equal(back.bytes, bytes);
+	assert_memory_equal(back.data, data, bytes);
+	buf_free(&back);
 	free(data);
 	world_free(w);
 }
@@ -266,6 +292,7 @@ main(void)
 		cmocka_unit_test(a_run_that_was_abandoned_is_no_backup_and_is_found_again),
 		cmocka_unit_test(a_stream_without_finish_prevents_the_commit),
 		cmocka_unit_test(an_agent_backs_up_and_lists_and_cannot_read),
+		cmocka_unit_test(small_chunks_make_long_lists_and_come_back),
 		cmocka_unit_test(two_runs_at_once_do_each_other_no_harm),
 		cmocka_unit_test(a_clock_that_was_set_back_does_not_change_the_order),
 		cmocka_unit_test(a_lost_damaged_or_foreign_cache_is_noticed_and_costs_nothing_but_time),
