@@ -18,6 +18,11 @@
 #define INDEX_PLAIN_MAX (4u << 20)      /* of one index object: ids do not compress, and a reader holds FETCHERS of them, three times */
 #define FETCHERS 4
 
+struct listed {
+	uint8_t id[ID_BYTES];
+	uint32_t bytes;
+};
+
 struct index {
 	pthread_mutex_t lock;           /* guards all but the map, which does not change once loaded */
 	struct map map;
@@ -30,6 +35,8 @@ struct index {
 	uint8_t (*ids)[ID_BYTES];       /* index objects that were read */
 	size_t id_count;
 	json_t *condemned;              /* hex ids of packs that sweep objects name */
+	struct listed *listed;          /* while loading: the packs in the store, by id; NULL afterwards */
+	size_t listed_count, listed_room;
 	struct map_runs runs;           /* while loading: what index objects say, on its way into map or table */
 };
 
@@ -65,6 +72,19 @@ table_reserve(struct index *x)
 	free(old);
 }
 
+/* How little a place is to be relied upon; from CONDEMNED on the chunk has to be stored again. */
+enum doubt { NO_DOUBT, CLAIMED, CONDEMNED, ABSENT };
+
+static enum doubt
+doubt(const struct index *x, const struct map_entry *entry)
+{
+	if (entry->pack == INDEX_CLAIMED)
+		return CLAIMED;
+	if (x->packs[entry->pack].absent)
+		return ABSENT;
+	return x->packs[entry->pack].condemned ? CONDEMNED : NO_DOUBT;
+}
+
 static void
 table_put(struct index *x, const struct map_entry *entry)
 {
@@ -74,28 +94,33 @@ table_put(struct index *x, const struct map_entry *entry)
 	slot = slot_of(x, entry->id);
 	if (slot->plain == 0)
 		x->used++;
-	else if (slot->pack != INDEX_CLAIMED && !x->packs[slot->pack].condemned)
-		return;                 /* a good place is known: one is enough */
+	else if (doubt(x, slot) <= doubt(x, entry))
+		return;                 /* as good a place is known: one is enough */
 	*slot = *entry;
 }
 
+/* The best of the places that the map has. */
 static bool
 map_place(struct index *x, const uint8_t *id, struct map_entry *found)
 {
 	uint64_t count, first;
+	bool there = false;
 
 	if (x->map.memory == NULL)
 		return false;
 	first = map_find(&x->map, id, &count);
 	for (uint64_t i = 0; i < count; i++) {
-		*found = x->map.entries[first + i];
-		if (found->pack < x->pack_count && !x->packs[found->pack].condemned)
-			return true;
+		const struct map_entry *entry = &x->map.entries[first + i];
+
+		if (entry->pack < x->pack_count && (!there || doubt(x, entry) < doubt(x, found))) {
+			*found = *entry;
+			there = true;
+		}
 	}
-	return count > 0 && found->pack < x->pack_count;
+	return there;
 }
 
-/* Looks in both; prefers what is not condemned.  Called with the lock held. */
+/* The best place of map and table.  Called with the lock held. */
 static bool
 find(struct index *x, const uint8_t *id, struct map_entry *found)
 {
@@ -106,10 +131,10 @@ find(struct index *x, const uint8_t *id, struct map_entry *found)
 		*found = *slot_of(x, id);
 		here = true;
 	}
-	if (here && found->pack != INDEX_CLAIMED && !x->packs[found->pack].condemned)
+	if (here && doubt(x, found) == NO_DOUBT)
 		return true;
 	there = map_place(x, id, &mapped);
-	if (there && (!here || !x->packs[mapped.pack].condemned))
+	if (there && (!here || doubt(x, &mapped) < doubt(x, found)))
 		*found = mapped;
 	return here || there;
 }
@@ -135,7 +160,7 @@ index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES])
 	bool ours;
 
 	pthread_mutex_lock(&x->lock);
-	ours = !find(x, id, &m) || (m.pack != INDEX_CLAIMED && x->packs[m.pack].condemned);
+	ours = !find(x, id, &m) || doubt(x, &m) >= CONDEMNED;
 	if (ours) {
 		struct map_entry claim = { .pack = INDEX_CLAIMED, .plain = 1 };
 
@@ -158,6 +183,25 @@ pack_slot(struct index *x, const uint8_t *id)
 	return &x->by_id[at];
 }
 
+static int
+compare_listed(const void *a, const void *b)
+{
+	return memcmp(((const struct listed *)a)->id, ((const struct listed *)b)->id, ID_BYTES);
+}
+
+/* Whether the listing has a pack, as long as the index says; after loading, when packs are taken up that were just seen, no question. */
+static bool
+is_listed(const struct index *x, const struct pack_info *info)
+{
+	struct listed key, *found;
+
+	if (x->listed == NULL)
+		return true;
+	memcpy(key.id, info->id, ID_BYTES);
+	found = bsearch(&key, x->listed, x->listed_count, sizeof(key), compare_listed);
+	return found != NULL && found->bytes == info->bytes;
+}
+
 static uint32_t
 pack_put(struct index *x, const struct pack_info *info)
 {
@@ -175,6 +219,7 @@ pack_put(struct index *x, const struct pack_info *info)
 	x->packs[x->pack_count] = *info;
 	hex_encode(hex, info->id, ID_BYTES);
 	x->packs[x->pack_count].condemned = json_object_get(x->condemned, hex) != NULL;
+	x->packs[x->pack_count].absent = !is_listed(x, info);
 	*pack_slot(x, info->id) = x->pack_count + 1;
 	return x->pack_count++;
 }
@@ -240,6 +285,18 @@ index_find_pack(struct index *x, const uint8_t id[ID_BYTES], uint32_t *number)
 	pthread_mutex_unlock(&x->lock);
 	*number = slot - 1;
 	return slot != 0;
+}
+
+uint32_t
+index_absent(struct index *x)
+{
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&x->lock);
+	for (uint32_t i = 0; i < x->pack_count; i++)
+		n += x->packs[i].absent && !x->packs[i].condemned;
+	pthread_mutex_unlock(&x->lock);
+	return n;
 }
 
 uint64_t
@@ -518,6 +575,48 @@ settle(struct index *x, struct repo *r, const char *path, struct err *e)
 }
 
 static int
+note_listed(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct index *x = ctx;
+	struct listed *l;
+
+	(void)e;
+	if (x->listed_count == x->listed_room) {
+		x->listed_room *= 2;
+		x->listed = mem_grow(x->listed, x->listed_room, sizeof(*x->listed));
+	}
+	l = &x->listed[x->listed_count];
+	if (pack_id_of(o->name, l->id)) {
+		l->bytes = o->bytes <= STORE_OBJECT_MAX ? (uint32_t)o->bytes : UINT32_MAX;
+		x->listed_count++;
+	}
+	return 0;
+}
+
+/*
+ * Which packs are there: the index may name one whose record outlived it, or that a folder lost.  After the index was listed, since
+ * an object of it comes after its packs.
+ */
+static int
+list_packs(struct index *x, struct repo *r, struct err *e)
+{
+	x->listed_room = 1024;
+	x->listed = mem_alloc(x->listed_room * sizeof(*x->listed));
+	if (store_list(r->store, "packs/", note_listed, x, e))
+		return -1;
+	qsort(x->listed, x->listed_count, sizeof(*x->listed), compare_listed);
+	return 0;
+}
+
+static void
+forget_listed(struct index *x)
+{
+	free(x->listed);
+	x->listed = NULL;
+	x->listed_count = x->listed_room = 0;
+}
+
+static int
 load(struct index *x, struct repo *r, const char *path, struct err *e)
 {
 	uint8_t (*listed)[ID_BYTES];
@@ -527,14 +626,20 @@ load(struct index *x, struct repo *r, const char *path, struct err *e)
 	/* Before any pack is taken up, so that of a chunk's two places the one that stays is chosen. */
 	if (index_condemned(r, &x->condemned, e) || catalog_list(r, CATALOG_INDEX, &listed, NULL, &count, e))
 		return -1;
-	if (count > 0)
+	if (count > 0) {
 		qsort(listed, count, ID_BYTES, compare_ids);
+		if (list_packs(x, r, e)) {
+			free(listed);
+			return -1;
+		}
+	}
 	if (path != NULL)
 		open_map(x, r, path, (const uint8_t(*)[ID_BYTES])listed, count);
 	if (x->ids == NULL)
 		x->ids = mem_alloc((count + 1) * ID_BYTES);
 	rc = x->id_count == count ? 0 : fetch_new(x, r, (const uint8_t(*)[ID_BYTES])listed, count, e);
 	free(listed);
+	forget_listed(x);
 	return rc == 0 ? settle(x, r, path, e) : -1;
 }
 
@@ -586,6 +691,7 @@ index_free(struct index *x)
 	map_close(&x->map);
 	map_runs_free(&x->runs);
 	pthread_mutex_destroy(&x->lock);
+	forget_listed(x);
 	free(x->table);
 	free(x->packs);
 	free(x->by_id);

@@ -23,13 +23,14 @@ struct pack_info {
 	uint32_t bytes, chunks;
 	enum pack_kind kind;
 	bool condemned;                 /* a sweep object names it: nothing new may rely on it */
+	bool absent;                    /* the listing lacked it, or had it with another size: likewise (R28), though a listing proves nothing (R24) */
 };
 
-/* Loads (or reloads) r->index from cache and store. */
+/* Loads (or reloads) r->index from cache and store, and lists the packs: one request for a thousand of them. */
 int index_load(struct repo *r, struct err *e) MUST_USE;
 void index_free(struct index *x);
 
-/* Where a chunk lies; a place in a pack that is not condemned is preferred.  false: nowhere that we know. */
+/* Where a chunk lies: the best place that we know, a condemned pack before an absent one.  false: nowhere. */
 bool index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p);
 
 /* True when the caller must store this chunk: nobody has it in a pack that will stay, and nobody else claimed it. */
@@ -44,6 +45,9 @@ int index_condemned(struct repo *r, json_t **condemned, struct err *e) MUST_USE;
 uint32_t index_packs(struct index *x);
 struct pack_info index_pack(struct index *x, uint32_t number);
 bool index_find_pack(struct index *x, const uint8_t id[ID_BYTES], uint32_t *number);
+
+/* Packs that the listing lacked and that nobody is known to have condemned. */
+uint32_t index_absent(struct index *x);
 
 /* Chunks known, counting one that lies in several packs as often. */
 uint64_t index_chunks(const struct index *x);

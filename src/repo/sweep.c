@@ -129,6 +129,34 @@ check_chain(struct repo *r, const json_t *backups, struct err *e)
 	return 0;
 }
 
+/*
+ * A pack in use that the listing lacked: its name tells whether that was a gap (R24).  If it is gone, what is condemned may be all that
+ * is left of a backup.
+ */
+static int
+check_absent(struct sweep *s, struct err *e)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < s->mark.pack_count && rc == 0; i++) {
+		struct pack_info info = index_pack(s->repo->index, i);
+		struct store_object o;
+		char *name;
+
+		if (!info.absent || !mark_has(&s->mark, i))
+			continue;
+		name = pack_name(info.id);
+		rc = store_stat(s->repo->store, name, &o, e);
+		if (rc == 0 ? o.bytes != info.bytes : e->kind == ERR_NOT_FOUND) {
+			rc = err_set(e, ERR_CORRUPT, "\"%s\", which backups need, %s: nothing is deleted", name,
+			    rc == 0 ? "has another size than the index says" : "is missing");
+			err_hint(e, "Run `holdfast verify`: it says which backups are damaged.");
+		}
+		free(name);
+	}
+	return rc;
+}
+
 static int
 mark_all(struct sweep *s, struct err *e)
 {
@@ -156,7 +184,7 @@ mark_all(struct sweep *s, struct err *e)
 		json_decref(detail);
 	}
 	json_decref(backups);
-	return rc;
+	return rc == 0 ? check_absent(s, e) : -1;
 }
 
 static int
