@@ -274,6 +274,7 @@ show_all(struct cage *c, const char *const *see)
 	v->folder = v->writable = true;
 	v = add_view(c, VIEW_BIND, c->folder, c->inside);
 	v->folder = v->writable = true;
+	add_view(c, VIEW_BIND, c->shown, c->shown_inside)->folder = true;
 }
 
 static void
@@ -331,6 +332,7 @@ choose(struct cage *c, const char *const *see, struct err *e)
 	for (int mode = geteuid() == 0 ? CAGE_ROOT : CAGE_USER; mode <= CAGE_BARE; mode++) {
 		c->mode = (enum cage_mode)mode;
 		c->inside = mode == CAGE_BARE ? c->folder : "/scratch";
+		c->shown_inside = mode == CAGE_BARE ? c->shown : "/scratch-shown";
 		/* Mount points are never made below a folder that can be written to from inside: a link there would lead us astray. */
 		c->tmp_inside = mode == CAGE_BARE ? c->tmp : sees_tmp(see) ? "/scratch-tmp" : "/tmp";
 		forget_views(c);
@@ -374,7 +376,7 @@ find_user(struct cage *c, const char *user, struct err *e)
 static int
 make_folder(const struct cage *c, const char *path, mode_t mode, bool give, struct err *e)
 {
-	if (mkdir(path, mode) != 0)
+	if (mkdir(path, mode) != 0 || chmod(path, mode) != 0)           /* whatever the umask is */
 		return err_sys(e, "make folder \"%s\"", path);
 	if (give && c->become && lchown(path, c->uid, c->gid) != 0)
 		return err_sys(e, "give folder \"%s\" to the user of the scratch database", path);
@@ -388,10 +390,11 @@ cage_new(const struct cage_options *o, struct err *e)
 
 	c->network = o->network;
 	c->folder = mem_printf("%s/work", o->home);
+	c->shown = mem_printf("%s/show", o->home);             /* as short as can be: sockets lie in it */
 	c->tmp = mem_printf("%s/tmp", o->home);
 	c->root = mem_printf("%s/root", o->home);
 	if (find_user(c, o->user, e) || make_folder(c, c->folder, 0700, true, e) || make_folder(c, c->tmp, 0700, true, e) ||
-	    make_folder(c, c->root, 0711, false, e) || choose(c, o->see, e)) {
+	    make_folder(c, c->root, 0711, false, e) || make_folder(c, c->shown, 0711, false, e) || choose(c, o->see, e)) {
 		cage_free(c);
 		return NULL;
 	}
@@ -405,6 +408,7 @@ cage_free(struct cage *c)
 		return;
 	forget_views(c);
 	free(c->folder);
+	free(c->shown);
 	free(c->tmp);
 	free(c->root);
 	free(c);
@@ -422,6 +426,39 @@ cage_folder_inside(const struct cage *c)
 	return c->inside;
 }
 
+const char *
+cage_shown(const struct cage *c)
+{
+	return c->shown;
+}
+
+const char *
+cage_shown_inside(const struct cage *c)
+{
+	return c->shown_inside;
+}
+
+/* By number and not by name from then on: whatever the name in the cage's folder comes to mean, this one is that socket. */
+int
+cage_show_socket(const struct cage *c, const char *name, struct err *e)
+{
+	char *from = mem_printf("%s/%s", c->folder, name), *to = mem_printf("%s/%s", c->shown, name);
+	struct stat st;
+	int rc = -1;
+
+	if (linkat(AT_FDCWD, from, AT_FDCWD, to, 0) != 0) {
+		err_sys(e, "make a second name of the socket \"%s\" in \"%s\"", from, c->shown);
+	} else if (lstat(to, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+		unlink(to);
+		err_set(e, ERR_FAILED, "\"%s\" is no socket", from);
+	} else {
+		rc = 0;
+	}
+	free(from);
+	free(to);
+	return rc;
+}
+
 int
 cage_give(const struct cage *c, int fd, struct err *e)
 {
@@ -433,7 +470,7 @@ cage_give(const struct cage *c, int fd, struct err *e)
 int
 cage_create(const struct cage *c, const char *name, struct err *e)
 {
-	char *path = mem_printf("%s/%s", c->folder, name);
+	char *path = mem_printf("%s/%s", c->shown, name);
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd < 0)

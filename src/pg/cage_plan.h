@@ -30,8 +30,8 @@ struct cage {
 	bool become;                    /* we are root, and change to uid and gid */
 	uid_t uid;
 	gid_t gid;
-	char *folder, *root, *tmp;      /* as seen from outside */
-	const char *inside, *tmp_inside;
+	char *folder, *shown, *root, *tmp;      /* as seen from outside */
+	const char *inside, *shown_inside, *tmp_inside;
 	struct cage_view *views;
 	size_t view_count;
 	char uid_map[64], gid_map[64];

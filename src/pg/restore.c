@@ -18,13 +18,13 @@ struct restore *
 restore_new(const struct restore_options *o, struct err *e)
 {
 	struct restore *r = mem_zero(1, sizeof(*r));
-	const char *host = o->target->host, *folder = cage_folder(o->cage);
+	const char *host = o->target->host, *shown = cage_shown(o->cage);
 	struct buf options = BUF_INIT, name = BUF_INIT;
 
 	(void)e;
 	r->o = *o;
 	/* The socket of a caged cluster has another path from inside. */
-	r->host = mem_strdup(host != NULL && strcmp(host, folder) == 0 ? cage_folder_inside(o->cage) : host);
+	r->host = mem_strdup(host != NULL && strcmp(host, shown) == 0 ? cage_shown_inside(o->cage) : host);
 	/* Timeouts of the role or the server are for applications.  No commit waits for the disk: restore_end does, for all. */
 	buf_addstr(&options, "-c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
 	    " -c default_transaction_read_only=off");
@@ -183,7 +183,7 @@ struct filed {
 	struct restore *restore;
 	enum dump_kind kind;
 	char *title;
-	char *name;                     /* of the file, below the cage's folder */
+	char *name;                     /* of the file, in what the cage is shown */
 	char *path, *path_inside;
 	int fd;
 };
@@ -291,8 +291,8 @@ filed_new(struct restore *r, enum dump_kind kind, const char *name, struct err *
 	f->kind = kind;
 	f->title = mem_printf("pg_restore of %s", name);
 	f->name = mem_printf("archive-%s", id);
-	f->path = mem_printf("%s/%s", cage_folder(r->o.cage), f->name);
-	f->path_inside = mem_printf("%s/%s", cage_folder_inside(r->o.cage), f->name);
+	f->path = mem_printf("%s/%s", cage_shown(r->o.cage), f->name);
+	f->path_inside = mem_printf("%s/%s", cage_shown_inside(r->o.cage), f->name);
 	f->fd = cage_create(r->o.cage, f->name, e);
 	if (f->fd < 0) {
 		filed_free(&f->sink);

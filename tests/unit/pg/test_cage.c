@@ -184,8 +184,8 @@ set_up(void **state)
 	if (f->cage == NULL)
 		fail_msg("%s", e.msg);
 	copy_self(f->cage);
-	f->self = mem_printf("%s/probe", cage_folder(f->cage));
-	f->inside = mem_printf("%s/probe", cage_folder_inside(f->cage));
+	f->self = mem_printf("%s/probe", cage_shown(f->cage));
+	f->inside = mem_printf("%s/probe", cage_shown_inside(f->cage));
 	*state = f;
 	return 0;
 }
@@ -291,6 +291,45 @@ listen_on(const void *address, socklen_t bytes, int family)
 	assert_int_equal(bind(fd, address, bytes), 0);
 	assert_int_equal(listen(fd, 5), 0);
 	return fd;
+}
+
+/* R48: what both sides open lies where nothing inside can put something else. */
+static void
+what_is_shown_inside_is_not_changed_there(void **state)
+{
+	struct fixture *f = *state;
+	char *path = mem_printf("%s/x", cage_shown_inside(f->cage)), *here = mem_printf("%s/x", cage_folder(f->cage));
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct err e = ERR_INIT;
+	int fd;
+
+	assert_int_not_equal(run(f, true, "write", path), 0);
+	free(path);
+	path = mem_printf("%s/given", cage_shown_inside(f->cage));
+	fd = cage_create(f->cage, "given", &e);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(run(f, true, "read", path), 0);
+	if (enforced(f, "minimal file system, one writable folder"))
+		assert_int_not_equal(run(f, true, "write", path), 0);
+	free(path);
+
+	/* A second name is made of a socket that is there, and of nothing that leads to one. */
+	assert_int_equal(cage_show_socket(f->cage, "x", &e), -1);
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
+	assert_int_equal(symlink("/var/run/postgresql/.s.PGSQL.5432", here), 0);
+	assert_int_equal(cage_show_socket(f->cage, "x", &e), -1);
+	assert_int_equal(unlink(here), 0);
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", here);
+	fd = listen_on(&un, sizeof(un), AF_UNIX);
+	assert_int_equal(chmod(here, 0777), 0);
+	assert_int_equal(cage_show_socket(f->cage, "x", &e), 0);
+	assert_int_equal(unlink(here), 0);
+	free(here);
+	here = mem_printf("%s/x", cage_shown_inside(f->cage));
+	assert_int_equal(run(f, true, "unix", here), 0);
+	close(fd);
+	free(here);
 }
 
 /* R48: no route from the scratch database to anything. */
@@ -481,6 +520,7 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_runs_inside_reads_neither_the_hosts_secrets_nor_its_user_list, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_runs_inside_writes_to_its_own_folder_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_shown_inside_is_not_changed_there, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_runs_inside_reaches_no_port_and_no_socket_of_the_host, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_runs_inside_neither_sees_nor_signals_processes_of_the_host, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_runs_inside_has_no_rights_and_no_secrets, set_up, tear_down),

@@ -255,6 +255,44 @@ code_in_the_scratch_cluster_gets_nowhere(void **state)
 	scratch_free(s);
 }
 
+/* R3, R48: connect() follows links, and that of the server's socket lies where the server's user writes. */
+static void
+a_socket_that_the_dump_exchanged_leads_nobody_to_another_server(void **state)
+{
+	static struct cluster production;
+	struct scratch_options o = plain_options();
+	struct scratch *s = start(&o);
+	struct err e = ERR_INIT;
+	struct conn *c = conn_open(scratch_target(s), NULL, &e);
+	char *before = value_of(scratch_target(s), NULL, "SELECT system_identifier FROM pg_control_system()"), *after, *sql, *link;
+	struct stat st;
+
+	(void)state;
+	cluster_start(&production, NULL);
+	assert_int_equal(chmod(production.dir, 0755), 0);
+	assert_non_null(c);
+	sql = mem_printf("COPY (SELECT 1) TO PROGRAM 'cd %s && mv .s.PGSQL.5432 .s.real && ln -s %s/.s.PGSQL.5432 .s.PGSQL.5432'",
+	    cage_folder_inside(scratch_cage(s)), production.dir);
+	assert_good(conn_exec(c, sql, &e), &e);
+	conn_close(c);
+	/* The exchange took place, and led to a server that lets us in. */
+	link = mem_printf("%s/.s.PGSQL.5432", cage_folder(scratch_cage(s)));
+	assert_int_equal(lstat(link, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	after = value_of(&production.target, NULL, "SELECT system_identifier FROM pg_control_system()");
+	assert_string_not_equal(before, after);
+	free(after);
+	after = value_of(scratch_target(s), NULL, "SELECT system_identifier FROM pg_control_system()");
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+	free(sql);
+	free(link);
+	scratch_free(s);
+	cluster_stop(&production);
+	assert_int_equal(folders(), 0);
+}
+
 /* R3, R48. */
 static void
 a_named_server_must_not_be_the_source(void **state)
@@ -311,6 +349,7 @@ main(void)
 		cmocka_unit_test(what_a_killed_run_left_is_swept_by_the_next),
 		cmocka_unit_test(a_run_that_is_asked_to_stop_cleans_up),
 		cmocka_unit_test(code_in_the_scratch_cluster_gets_nowhere),
+		cmocka_unit_test(a_socket_that_the_dump_exchanged_leads_nobody_to_another_server),
 		cmocka_unit_test(a_named_server_must_not_be_the_source),
 	};
 
