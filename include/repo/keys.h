@@ -64,13 +64,14 @@ int keys_add(struct repo *r, const char *name, enum key_role role, const char *p
     struct err *e) MUST_USE;
 
 /* Opens a new vault epoch for all holders (R29: adds, verifies; superseded objects go in a later run).  Needs a recovery
- * holder, since an agent cannot wrap the older private keys for the others.  *epoch gets the new number. */
+ * holder, since an agent cannot wrap the older private keys for the others.  Agents get the new key last, when all that read have it;
+ * ERR_REFUSED when another rotation is at work at that moment, and no agent has ours.  *epoch gets the new number. */
 int keys_rotate(struct repo *r, uint32_t *epoch, struct err *e) MUST_USE;
 
 /* Removes a holder's objects; it is called by its name, its id, or a unique beginning of that (4 digits at least).  ERR_REFUSED for the last recovery holder unless `even_last`, and for the one in use. */
 int keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e) MUST_USE;
 
-/* Removes key objects that a newer one of the same holder supersedes. */
+/* Removes key objects that a newer one of the same holder supersedes, which has every vault key of theirs. */
 int keys_tidy(struct repo *r, unsigned *removed, struct err *e) MUST_USE;
 
 #endif

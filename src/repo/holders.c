@@ -15,116 +15,22 @@
 #include "repo/inner.h"
 
 /* The objects below keys/: docs/repository-format.md, section 4. */
-#define KEY_OBJECT_MAX 65536
-#define VAULTS_MAX 4096
+#define KEY_OBJECT_MAX (1u << 20)       /* SECRETS_VAULTS_MAX epochs, and room */
 
-void
-holder_secrets_new(struct secrets *s)
+/* What the header says of the vault keys inside: the names of all of them, so that an object of somebody else tells what it opens. */
+static json_t *
+vault_names(const struct secrets *s)
 {
-	rand_bytes(s->catalog, sizeof(s->catalog));
-	rand_bytes(s->chunk_id, sizeof(s->chunk_id));
-	s->vaults = mem_zero(1, sizeof(*s->vaults));
-	s->vault_count = 1;
-	s->vaults[0].epoch = 1;
-	s->vaults[0].readable = true;
-	rand_bytes(s->vaults[0].private_key, 32);
-	curve_x25519_public(s->vaults[0].public_key, s->vaults[0].private_key);
-}
+	json_t *names = json_array();
+	char name[VAULT_NAME_TEXT];
 
-void
-holder_secrets_wipe(struct secrets *s)
-{
-	mem_free_secret(s->vaults, s->vault_count * sizeof(*s->vaults));
-	mem_wipe(s, sizeof(*s));
-	s->vaults = NULL;
-	s->vault_count = 0;
-}
-
-const struct vault *
-holder_vault(const struct secrets *s, uint32_t epoch)
-{
-	for (size_t i = 0; i < s->vault_count; i++)
-		if (s->vaults[i].epoch == epoch)
-			return &s->vaults[i];
-	return NULL;
-}
-
-static void
-put_hex(json_t *o, const char *key, const void *data, size_t bytes)
-{
-	char *hex = mem_alloc(2 * bytes + 1);
-
-	hex_encode(hex, data, bytes);
-	json_put_str(o, key, hex);
-	mem_free_secret(hex, 2 * bytes);
-}
-
-static bool
-get_hex(const json_t *o, const char *key, void *to, size_t bytes)
-{
-	const char *hex = json_opt_str(o, key, "");
-
-	if (strlen(hex) != 2 * bytes || strpbrk(hex, "ABCDEF") != NULL)
-		return false;           /* one way to write each value, so that no changed byte goes unnoticed */
-	return hex_decode(to, bytes, hex);
-}
-
-/* The secrets as JSON text; recovery private keys are left out for an agent.  Wipe it. */
-static char *
-payload_text(const struct secrets *s, enum key_role role)
-{
-	json_t *payload = json_object(), *vaults = json_array();
-	char *text;
-
-	put_hex(payload, "catalog", s->catalog, 32);
-	put_hex(payload, "chunk_id", s->chunk_id, 32);
 	for (size_t i = 0; i < s->vault_count; i++) {
-		json_t *v = json_object();
-
-		json_put_int(v, "epoch", s->vaults[i].epoch);
-		put_hex(v, "public", s->vaults[i].public_key, 32);
-		if (role == KEY_RECOVERY && s->vaults[i].readable)
-			put_hex(v, "private", s->vaults[i].private_key, 32);
-		json_add(vaults, v);
+		vault_name(name, &s->vaults[i]);
+		json_add(names, json_str(name));
 	}
-	json_put(payload, "vaults", vaults);
-	text = json_text(payload, JSON_COMPACT);
-	json_decref(payload);
-	return text;
+	return names;
 }
 
-static int
-payload_read(const void *text, size_t bytes, struct secrets *s, struct err *e)
-{
-	json_t *payload = json_parse(text, bytes, "the wrapped secrets", e), *vaults, *v;
-	size_t i;
-	int rc = -1;
-
-	if (payload == NULL)
-		return -1;
-	vaults = json_need_array(payload, "vaults", e);
-	if (e->kind != ERR_NONE || !get_hex(payload, "catalog", s->catalog, 32) || !get_hex(payload, "chunk_id", s->chunk_id, 32) ||
-	    json_array_size(vaults) == 0 || json_array_size(vaults) > VAULTS_MAX) {
-		err_set(e, ERR_CORRUPT, "the wrapped secrets have another shape than format 1");
-		goto out;
-	}
-	s->vault_count = json_array_size(vaults);
-	s->vaults = mem_zero(s->vault_count, sizeof(*s->vaults));
-	json_array_foreach(vaults, i, v) {
-		s->vaults[i].epoch = (uint32_t)json_need_int(v, "epoch", 1, UINT32_MAX, e);
-		s->vaults[i].readable = get_hex(v, "private", s->vaults[i].private_key, 32);
-		if (e->kind != ERR_NONE || !get_hex(v, "public", s->vaults[i].public_key, 32)) {
-			err_set(e, ERR_CORRUPT, "a vault key among the wrapped secrets is malformed");
-			goto out;
-		}
-	}
-	rc = 0;
-out:
-	json_decref(payload);
-	if (rc != 0)
-		holder_secrets_wipe(s);
-	return rc;
-}
 
 static int
 wrap_key(uint8_t key[32], const uint8_t private_key[32], const uint8_t peer[32], const uint8_t ephemeral[32], const uint8_t receiver[32],
@@ -156,7 +62,22 @@ holder_mac(uint8_t mac[32], const struct secrets *s, const char *header, const u
 	mem_wipe(key, sizeof(key));
 }
 
-/* Writes `object` (without wrapped and mac), completed, below keys/. */
+/* R29: what the store has under this name now, before anything relies on it. */
+static int
+read_back(struct store *s, const char *name, const char *text, struct err *e)
+{
+	struct buf back = BUF_INIT;
+	int rc = store_get(s, name, 0, 0, &back, e);
+
+	if (rc != 0)
+		err_wrap(e, "read back \"%s\"", name);
+	else if (back.bytes != strlen(text) || memcmp(back.data, text, back.bytes) != 0)
+		rc = err_set(e, ERR_CORRUPT, "\"%s\", read back, is not what was written", name);
+	buf_free(&back);
+	return rc;
+}
+
+/* Writes `object` (without wrapped and mac), completed, below keys/, and reads it back. */
 static int
 seal_and_put(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, json_t *object, enum key_role role,
     const uint8_t receiver[32], struct err *e)
@@ -170,22 +91,22 @@ seal_and_put(struct store *s, const uint8_t uuid[16], const struct secrets *secr
 
 	rand_bytes(private_key, sizeof(private_key));
 	curve_x25519_public(ephemeral, private_key);
-	put_hex(object, "ephemeral", ephemeral, 32);
+	secrets_put_hex(object, "ephemeral", ephemeral, 32);
 	if (wrap_key(key, private_key, receiver, ephemeral, receiver, uuid, e))
 		return -1;
 	header = json_text(object, JSON_COMPACT);
-	payload = payload_text(secrets, role);
+	payload = secrets_text(secrets, role);
 	n = strlen(payload);
 	wrapped = mem_alloc(n + AEAD_TAG_BYTES);
 	aead = aead_new(key);
 	aead_seal(aead, 0, header, strlen(header), payload, n, wrapped);
 	aead_free(aead);
 	holder_mac(mac, secrets, header, wrapped, n + AEAD_TAG_BYTES);
-	put_hex(object, "wrapped", wrapped, n + AEAD_TAG_BYTES);
-	put_hex(object, "mac", mac, 32);
+	secrets_put_hex(object, "wrapped", wrapped, n + AEAD_TAG_BYTES);
+	secrets_put_hex(object, "mac", mac, 32);
 	text = json_text(object, JSON_COMPACT);
 	name = mem_printf("keys/%s", json_opt_str(object, "id", ""));
-	rc = store_put(s, name, text, strlen(text), e);
+	rc = store_put(s, name, text, strlen(text), e) || read_back(s, name, text, e) ? -1 : 0;
 	mem_free_secret(payload, n);
 	mem_wipe(private_key, sizeof(private_key));
 	mem_wipe(key, sizeof(key));
@@ -206,6 +127,11 @@ holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *secret
 	int rc;
 
 	snprintf(x_hex, sizeof(x_hex), "%.64s", public_hex);
+	if (secrets->vault_count > SECRETS_VAULTS_MAX) {
+		json_decref(object);
+		json_decref(scrypt);
+		return err_set(e, ERR_REFUSED, "a repository has at most %d vault keys", SECRETS_VAULTS_MAX);
+	}
 	if ((strlen(public_hex) != 64 && strlen(public_hex) != 128) || !hex_decode(receiver, 32, x_hex)) {
 		json_decref(object);
 		json_decref(scrypt);
@@ -222,6 +148,7 @@ holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *secret
 	json_put_str(object, "created", clock_format_s(now, clock_wall_us()));
 	json_put_str(object, "public", public_hex);
 	json_put_int(object, "epoch", secrets->vaults[secrets->vault_count - 1].epoch);
+	json_put(object, "vaults", vault_names(secrets));
 	if (scrypt != NULL)
 		json_put(object, "scrypt", scrypt);
 	rc = seal_and_put(s, uuid, secrets, object, role, receiver, e);
@@ -238,7 +165,7 @@ passphrase_seed(uint8_t seed[32], const char *passphrase, const json_t *scrypt, 
 	unsigned log_n = (unsigned)json_need_int(scrypt, "log_n", 14, 20, &shape);
 	unsigned r = (unsigned)json_need_int(scrypt, "r", 1, 8, &shape), p = (unsigned)json_need_int(scrypt, "p", 1, 4, &shape);
 
-	if (shape.kind != ERR_NONE || !get_hex(scrypt, "salt", salt, 32))
+	if (shape.kind != ERR_NONE || !secrets_get_hex(scrypt, "salt", salt, 32))
 		return err_set(e, ERR_CORRUPT, "costs or salt of the passphrase are malformed");
 	return kdf_scrypt(seed, passphrase, strlen(passphrase), salt, sizeof(salt), log_n, r, p, e);
 }
@@ -254,7 +181,7 @@ holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secr
 	int rc = -1;
 
 	rand_bytes(salt, sizeof(salt));
-	put_hex(scrypt, "salt", salt, 32);
+	secrets_put_hex(scrypt, "salt", salt, 32);
 	json_put_int(scrypt, "log_n", 17);
 	json_put_int(scrypt, "r", 8);
 	json_put_int(scrypt, "p", 1);
@@ -336,7 +263,7 @@ take_apart(const json_t *object, char **header, struct buf *wrapped, uint8_t mac
 	bool good;
 
 	buf_reserve(wrapped, n);
-	good = n > AEAD_TAG_BYTES && get_hex(object, "wrapped", wrapped->data, n) && get_hex(object, "mac", mac, 32);
+	good = n > AEAD_TAG_BYTES && secrets_get_hex(object, "wrapped", wrapped->data, n) && secrets_get_hex(object, "mac", mac, 32);
 	wrapped->bytes = n;
 	json_object_del(copy, "wrapped");
 	json_object_del(copy, "mac");
@@ -370,9 +297,11 @@ unwrap(const json_t *object, const uint8_t uuid[16], const struct identity *self
 	char *header = NULL;
 	uint8_t mac[32], ephemeral[32], key[32];
 	struct aead *aead = NULL;
+	json_t *names;
+	bool same;
 	int rc = -1;
 
-	if (!take_apart(object, &header, &wrapped, mac) || !get_hex(object, "ephemeral", ephemeral, 32)) {
+	if (!take_apart(object, &header, &wrapped, mac) || !secrets_get_hex(object, "ephemeral", ephemeral, 32)) {
 		err_set(e, ERR_CORRUPT, "it is malformed");
 		goto out;
 	}
@@ -380,9 +309,12 @@ unwrap(const json_t *object, const uint8_t uuid[16], const struct identity *self
 		goto out;
 	aead = aead_new(key);
 	if (aead_open(aead, 0, header, strlen(header), wrapped.data, wrapped.bytes, wrapped.data, e) ||
-	    payload_read(wrapped.data, wrapped.bytes - AEAD_TAG_BYTES, secrets, e))
+	    secrets_read(wrapped.data, wrapped.bytes - AEAD_TAG_BYTES, secrets, e))
 		goto out;
-	if (!holder_authentic(object, secrets)) {
+	names = vault_names(secrets);
+	same = json_equal(names, json_object_get(object, "vaults"));
+	json_decref(names);
+	if (!same || !holder_authentic(object, secrets)) {
 		holder_secrets_wipe(secrets);
 		err_set(e, ERR_CORRUPT, "its header was changed by somebody without the catalog key");
 		goto out;
@@ -467,31 +399,40 @@ no_holder(struct err *e, bool passphrase)
 	return err_hint(e, "`holdfast keys list` with a working key shows who holds one; a new identity is let in by `holdfast keys add`.");
 }
 
+/* All of our objects that open, newest first.  One that does not (damaged, or planted) does not keep us from the next; what an older one
+ * has and the newest lacks (a rotation that gave way to another had sealed to it) is taken up as well. */
 int
 holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, const char *passphrase, struct secrets *secrets,
     char holder_id[ID_TEXT], struct err *e)
 {
 	json_t *all = NULL, *object;
-	bool known = passphrase == NULL, ours = false;
+	bool known = passphrase == NULL, ours = false, opened = false;
 	size_t i;
-	int rc = -1;
 
 	if (holder_read_all(s, &all, NULL, e))
 		return -1;
 	if (passphrase != NULL)
 		find_by_passphrase(all, passphrase, self, &known);
 	holder_sort_by_epoch(all);
-	/* Newest first; one that does not open (damaged, or planted) does not keep us from the next. */
 	json_array_foreach(all, i, object) {
-		if (rc == 0 || !known || !is_ours(object, self))
+		struct secrets one = { .vault_count = 0 };
+		struct err useless = ERR_INIT;
+
+		if (!known || !is_ours(object, self))
 			continue;
 		ours = true;
-		err_clear(e);
-		rc = unwrap(object, uuid, self, secrets, e);
-		if (rc != 0) {
-			err_wrap(e, "\"keys/%s\"", json_opt_str(object, "id", ""));
+		if (unwrap(object, uuid, self, &one, &useless)) {
+			err_wrap(&useless, "\"keys/%s\"", json_opt_str(object, "id", ""));
+			if (!opened)
+				*e = useless;
 			continue;
 		}
+		if (opened) {
+			secrets_merge(secrets, &one);
+			continue;
+		}
+		*secrets = one;
+		opened = true;
 		snprintf(holder_id, ID_TEXT, "%s", json_opt_str(object, "holder", ""));
 		/* The repository's word counts: a key file may have been made under another name. */
 		snprintf(self->name, sizeof(self->name), "%s", json_opt_str(object, "name", "?"));
@@ -499,8 +440,8 @@ holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, cons
 	}
 	if (!ours)
 		no_holder(e, passphrase != NULL);
-	else if (rc == 0)
+	else if (opened)
 		err_clear(e);
 	json_decref(all);
-	return rc;
+	return opened ? 0 : -1;
 }

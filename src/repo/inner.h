@@ -20,7 +20,7 @@ struct vault {
 
 struct secrets {
 	uint8_t catalog[32], chunk_id[32];
-	struct vault *vaults;           /* by epoch, oldest first */
+	struct vault *vaults;           /* by epoch, oldest first; two of one epoch are possible (two rotations at once) */
 	size_t vault_count;
 };
 
@@ -55,10 +55,23 @@ struct repo {
 void identity_from_seed(struct identity *i);    /* derives the keys from seed */
 void identity_pin(uint8_t pin[32], const uint8_t uuid[16], const struct secrets *s);
 
-/* holders.c */
+/* secrets.c */
+#define SECRETS_VAULTS_MAX 2048
+#define VAULT_NAME_TEXT 33
 void holder_secrets_new(struct secrets *s);
 void holder_secrets_wipe(struct secrets *s);
-const struct vault *holder_vault(const struct secrets *s, uint32_t epoch);     /* NULL: no such epoch */
+void vault_name(char name[VAULT_NAME_TEXT], const struct vault *v);     /* what a header calls it: from its public key, which it does not tell */
+bool secrets_have(const struct secrets *s, const struct vault *v);
+struct vault *secrets_add(struct secrets *s, uint32_t epoch);           /* a new vault key pair */
+void secrets_drop_last(struct secrets *s);                              /* ... that came to nothing: nothing may be sealed to it */
+void secrets_merge(struct secrets *s, struct secrets *from);            /* takes up the vault keys that only `from` has, and wipes it */
+char *secrets_text(const struct secrets *s, enum key_role role);        /* without the private keys for an agent; free with mem_free_secret */
+int secrets_read(const void *text, size_t bytes, struct secrets *s, struct err *e) MUST_USE;
+void secrets_put_hex(json_t *o, const char *key, const void *data, size_t bytes);
+bool secrets_get_hex(const json_t *o, const char *key, void *to, size_t bytes);        /* false: missing, another length, or capitals */
+
+/* holders.c */
+/* Writes one holder's object and reads it back (R29).  Takes `scrypt`, which may be NULL. */
 int holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT], const char *name,
     enum key_role role, const char *public_hex, json_t *scrypt, struct err *e) MUST_USE;
 int holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT],
@@ -69,7 +82,7 @@ int holder_read_all(struct store *s, json_t **all, size_t *malformed, struct err
 bool holder_authentic(const json_t *object, const struct secrets *s);
 /* Newest epoch first: as the objects themselves claim, which proves nothing. */
 void holder_sort_by_epoch(json_t *all);
-/* Finds and opens the secrets for `self`, or for a passphrase (then fills `self`). */
+/* Finds and opens the secrets for `self`, or for a passphrase (then fills `self`): what all of its objects have. */
 int holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, const char *passphrase, struct secrets *secrets,
     char holder_id[ID_TEXT], struct err *e) MUST_USE;
 

@@ -276,35 +276,65 @@ pack_open_directory(const uint8_t uuid[16], const uint8_t catalog_key[32], const
 	return 0;
 }
 
-struct aead *
-pack_unwrap(const uint8_t head[PACK_HEAD_BYTES], const struct repo *r, struct err *e)
+/* Tries one key on the pack's own. */
+static struct aead *
+unwrap_with(const uint8_t kek[32], const uint8_t head[PACK_HEAD_BYTES], struct err *e)
 {
-	uint8_t kek[32], key[32 + AEAD_TAG_BYTES];
-	const struct vault *vault;
-	struct aead *wrap, *aead = NULL;
-	uint32_t epoch = bytes_get_u32(head + AT_EPOCH);
+	uint8_t key[32 + AEAD_TAG_BYTES];
+	struct aead *wrap = aead_new(kek), *aead = NULL;
 
-	if (bytes_get_u32(head + AT_KIND) == PACK_LISTS) {
-		lists_kek(kek, head, r->secrets.catalog);
-	} else {
-		vault = holder_vault(&r->secrets, epoch);
-		if (vault == NULL || !vault->readable) {
-			err_set(e, ERR_KEY, vault == NULL ? "it is sealed to vault epoch %u, which this key does not know" :
-			    "an agent's key cannot read it (vault epoch %u)", epoch);
-			err_hint(e, "Use the key file of a recovery holder (--key-file) or its passphrase (--passphrase-file).");
-			return NULL;
-		}
-		if (vault_kek(kek, head, vault->private_key, head + AT_EPHEMERAL, vault->public_key, e))
-			return NULL;
-	}
-	wrap = aead_new(kek);
 	if (aead_open(wrap, 0, head, AT_WRAPPED, head + AT_WRAPPED, AEAD_KEY_BYTES + AEAD_TAG_BYTES, key, e) == 0)
 		aead = aead_new(key);
 	else
 		err_wrap(e, "its header");
 	aead_free(wrap);
-	mem_wipe(kek, sizeof(kek));
 	mem_wipe(key, sizeof(key));
+	return aead;
+}
+
+/* Two rotations at once may have made two keys of one epoch, of which one was given up: each is tried. */
+static struct aead *
+unwrap_data(const uint8_t head[PACK_HEAD_BYTES], const struct repo *r, struct err *e)
+{
+	uint32_t epoch = bytes_get_u32(head + AT_EPOCH);
+	const struct secrets *s = &r->secrets;
+	struct aead *aead = NULL;
+	bool known = false, readable = false;
+
+	for (size_t i = 0; i < s->vault_count && aead == NULL; i++) {
+		const struct vault *vault = &s->vaults[i];
+		uint8_t kek[32];
+
+		known = known || vault->epoch == epoch;
+		if (vault->epoch != epoch || !vault->readable)
+			continue;
+		readable = true;
+		err_clear(e);
+		if (vault_kek(kek, head, vault->private_key, head + AT_EPHEMERAL, vault->public_key, e) == 0)
+			aead = unwrap_with(kek, head, e);
+		mem_wipe(kek, sizeof(kek));
+	}
+	if (!readable) {
+		err_set(e, ERR_KEY, known ? "an agent's key cannot read it (vault epoch %u)" :
+		    "it is sealed to vault epoch %u, which this key does not know", epoch);
+		err_hint(e, "Use the key file of a recovery holder (--key-file) or its passphrase (--passphrase-file).");
+	} else if (aead != NULL) {
+		err_clear(e);
+	}
+	return aead;
+}
+
+struct aead *
+pack_unwrap(const uint8_t head[PACK_HEAD_BYTES], const struct repo *r, struct err *e)
+{
+	uint8_t kek[32];
+	struct aead *aead;
+
+	if (bytes_get_u32(head + AT_KIND) != PACK_LISTS)
+		return unwrap_data(head, r, e);
+	lists_kek(kek, head, r->secrets.catalog);
+	aead = unwrap_with(kek, head, e);
+	mem_wipe(kek, sizeof(kek));
 	return aead;
 }
 

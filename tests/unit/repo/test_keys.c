@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include "store/fault.h"
+
 static struct holder
 named(struct repo *r, const char *name)
 {
@@ -168,6 +170,189 @@ a_removed_holder_is_out_and_the_last_reader_stays(void **state)
 	world_free(w);
 }
 
+/* A store in which another rotation runs from beginning to end before our n-th put. */
+struct meddled {
+	struct store store;
+	struct store *under;
+	struct repo *other;
+	unsigned puts, at;
+};
+
+static int
+meddled_put(struct store *s, const char *name, const void *data, size_t bytes, struct err *e)
+{
+	struct meddled *m = (struct meddled *)s;
+	struct err other = ERR_INIT;
+	uint32_t epoch;
+
+	if (++m->puts == m->at && keys_rotate(m->other, &epoch, &other) != 0)
+		fail_msg("the other rotation: %s", other.msg);
+	return store_put(m->under, name, data, bytes, e);
+}
+
+static int
+meddled_get(struct store *s, const char *name, uint64_t offset, size_t bytes, struct buf *to, struct err *e)
+{
+	return store_get(((struct meddled *)s)->under, name, offset, bytes, to, e);
+}
+
+static int
+meddled_stat(struct store *s, const char *name, struct store_object *o, struct err *e)
+{
+	return store_stat(((struct meddled *)s)->under, name, o, e);
+}
+
+static int
+meddled_list(struct store *s, const char *prefix, store_each *each, void *ctx, struct err *e)
+{
+	return store_list(((struct meddled *)s)->under, prefix, each, ctx, e);
+}
+
+static int
+meddled_remove(struct store *s, const char *name, struct err *e)
+{
+	return store_remove(((struct meddled *)s)->under, name, e);
+}
+
+static const struct store_ops meddled_ops = {
+	.put = meddled_put, .get = meddled_get, .stat = meddled_stat, .list = meddled_list, .remove = meddled_remove,
+};
+
+/* A second key that reads; its path is owned by the caller. */
+static char *
+let_in_verifier(struct world *w)
+{
+	struct err e = ERR_INIT;
+	struct identity *i = identity_new("verifier", KEY_RECOVERY);
+	char public_key[KEY_PUBLIC_TEXT], *path = mem_printf("%s/verifier.key", w->dir), holder[33];
+
+	must(identity_write(i, path, &e));
+	identity_public(i, public_key);
+	identity_free(i);
+	must(keys_add(w->repo, "verifier", KEY_RECOVERY, public_key, NULL, holder, &e));
+	return path;
+}
+
+/* Takes a backup of new data with one key and reads it with another. */
+static void
+sealed_by_is_read_by(struct world *w, const char *writer, const char *reader, unsigned seed, char id[33])
+{
+	struct err e = ERR_INIT;
+	struct repo *from = world_open(w, writer, false, &e), *to;
+	uint8_t *data = noise(100000, seed);
+	struct buf back = BUF_INIT;
+
+	assert_non_null(from);
+	backup_of(from, data, 100000, "2026-11-24T02:15:00Z", id);
+	repo_free(from);
+	to = world_open(w, reader, false, &e);
+	assert_non_null(to);
+	must(read_back(to, id, 0, &back, &e));
+	assert_memory_equal(back.data, data, 100000);
+	repo_free(to);
+	buf_free(&back);
+	free(data);
+}
+
+static void
+is_read_by(struct world *w, const char *reader, const char *id)
+{
+	struct err e = ERR_INIT;
+	struct repo *r = world_open(w, reader, false, &e);
+	struct buf back = BUF_INIT;
+
+	assert_non_null(r);
+	must(read_back(r, id, 0, &back, &e));
+	repo_free(r);
+	buf_free(&back);
+}
+
+/* Holders: two that read, an agent.  The other rotation comes before our own object, another's, the agent's, and not at all. */
+static void
+of_two_rotations_at_once_nothing_is_sealed_to_a_key_that_is_lost(void **state)
+{
+	(void)state;
+	for (unsigned at = 1; at <= 4; at++) {
+		struct world *w = world_new();
+		struct err e = ERR_INIT;
+		char *verifier = let_in_verifier(w), by_agent[33], by_us[33], by_verifier[33];
+		struct meddled m = { .store = { .ops = &meddled_ops, .label = w->objects }, .under = w->store, .at = at };
+		struct repo_options o = { .key_file = w->key, .workers = 2 };
+		struct repo *ours = repo_open(&m.store, &o, &e);
+		unsigned removed, seed = 10 * at;
+		uint32_t epoch;
+		int rc;
+
+		m.other = world_open(w, verifier, false, &e);
+		assert_non_null(m.other);
+		rc = keys_rotate(ours, &epoch, &e);
+		assert_int_equal(rc, at <= 2 ? -1 : 0);
+		if (rc != 0)
+			assert_int_equal(e.kind, ERR_REFUSED);
+		err_clear(&e);
+		m.at = 0;
+		sealed_by_is_read_by(w, w->agent_key, w->key, seed, by_agent);
+		is_read_by(w, verifier, by_agent);
+		sealed_by_is_read_by(w, verifier, verifier, seed + 1, by_verifier);
+		/* It may have taken the key that was given up. */
+		sealed_by_is_read_by(w, w->key, w->key, seed + 2, by_us);
+		/* And whoever rotates next, with what was opened long ago: all is read, whatever is tidied. */
+		for (int turn = 0; turn < 3; turn++) {
+			must(keys_tidy(m.other, &removed, &e));
+			must(keys_rotate(m.other, &epoch, &e));
+			is_read_by(w, w->key, by_us);
+			is_read_by(w, w->key, by_verifier);
+			is_read_by(w, verifier, by_verifier);
+			is_read_by(w, verifier, by_agent);
+		}
+		must(keys_rotate(ours, &epoch, &e));
+		must(keys_tidy(ours, &removed, &e));
+		is_read_by(w, verifier, by_us);
+		/* With all keys in one object again, nothing is kept for nothing. */
+		assert_int_equal(named(w->repo, "recovery").objects, 1);
+		assert_int_equal(named(w->repo, "recovery").epoch, epoch);
+		repo_free(m.other);
+		repo_free(ours);
+		free(verifier);
+		world_free(w);
+	}
+}
+
+/* R29: the process that made a key dies when the agent has it; what the agent seals from then on is read. */
+static void
+an_agent_gets_a_key_last(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	char *verifier = let_in_verifier(w), id[33];
+
+	(void)state;
+	for (unsigned n = 1; n <= 4; n++) {
+		struct store_config config = { .kind = STORE_FOLDER, .path = w->objects };
+		struct store_faults faults = { .die_at = 0 };
+		struct store *s = store_fault_new(store_open(&config, false, &e), &faults);
+		struct repo_options o = { .key_file = w->key, .workers = 2 };
+		struct repo *r = repo_open(s, &o, &e);
+		uint32_t epoch, agent;
+
+		assert_non_null(r);
+		faults.verb[STORE_PUT].fail_at = n;
+		faults.verb[STORE_PUT].kind = ERR_STOPPED;
+		faults.verb[STORE_PUT].times = 99;
+		assert_int_equal(keys_rotate(r, &epoch, &e), n == 4 ? 0 : -1);
+		err_clear(&e);
+		agent = named(w->repo, "agent").epoch;
+		assert_true(agent <= named(w->repo, "recovery").epoch && agent <= named(w->repo, "verifier").epoch);
+		assert_int_equal(agent == named(w->repo, "recovery").epoch, n == 1 || n == 4);
+		repo_free(r);
+		store_free(s);
+		sealed_by_is_read_by(w, w->agent_key, w->key, n, id);
+		is_read_by(w, verifier, id);
+	}
+	free(verifier);
+	world_free(w);
+}
+
 /* Somebody with the bucket makes a repository of his own, with a vault that he can read, and lets our public key in. */
 static void
 a_repository_put_in_the_place_of_ours_is_refused(void **state)
@@ -240,6 +425,8 @@ main(void)
 		cmocka_unit_test(an_identity_from_another_machine_is_let_in_by_its_public_key),
 		cmocka_unit_test(an_agent_lets_in_no_reader_and_rotates_nothing),
 		cmocka_unit_test(after_a_rotation_old_and_new_backups_are_read_and_old_keys_go_later),
+		cmocka_unit_test(of_two_rotations_at_once_nothing_is_sealed_to_a_key_that_is_lost),
+		cmocka_unit_test(an_agent_gets_a_key_last),
 		cmocka_unit_test(a_removed_holder_is_out_and_the_last_reader_stays),
 		cmocka_unit_test(a_repository_put_in_the_place_of_ours_is_refused),
 		cmocka_unit_test(key_files_are_private_and_never_overwritten),
