@@ -14,6 +14,8 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
+#include <linux/sched.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +23,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -99,6 +102,45 @@ count_processes(void)
 	return n;
 }
 
+/* A process in rooms of its own, as the first argument says. */
+static int
+attempt_clone(unsigned long flags)
+{
+	long pid = syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
+
+	if (pid == 0)
+		_exit(0);
+	if (pid < 0)
+		return errno;
+	return waitpid((pid_t)pid, NULL, 0) == pid ? 0 : errno;
+}
+
+static int
+attempt_clone3(void)
+{
+	struct clone_args how = { .exit_signal = SIGCHLD };
+	long pid = syscall(SYS_clone3, &how, sizeof(how));
+
+	if (pid == 0)
+		_exit(0);
+	return pid < 0 ? errno : 0;
+}
+
+static void *
+nothing(void *arg)
+{
+	return arg;
+}
+
+static int
+attempt_thread(void)
+{
+	pthread_t thread;
+	int rc = pthread_create(&thread, NULL, nothing, NULL);
+
+	return rc != 0 ? rc : pthread_join(thread, NULL);
+}
+
 static int
 inside(char **argv)
 {
@@ -120,6 +162,12 @@ inside(char **argv)
 		return getenv(arg) != NULL ? 0 : ENOENT;
 	if (strcmp(what, "mount") == 0)
 		return mount("x", "/tmp", "tmpfs", 0, NULL) == 0 ? 0 : errno;
+	if (strcmp(what, "clone") == 0)
+		return attempt_clone(strtoul(arg, NULL, 16));
+	if (strcmp(what, "clone3") == 0)
+		return attempt_clone3();
+	if (strcmp(what, "thread") == 0)
+		return attempt_thread();
 	if (strcmp(what, "exit") == 0)
 		return atoi(arg);
 	if (strcmp(what, "cwd") == 0)
@@ -402,6 +450,30 @@ what_runs_inside_has_no_rights_and_no_secrets(void **state)
 	assert_int_equal(run(f, true, "mount", NULL), EPERM);
 }
 
+/* R44: a room of its own gives a process all capabilities in it, and with them the kernel's less trodden paths. */
+static void
+what_runs_inside_makes_no_rooms_of_its_own(void **state)
+{
+	static const unsigned long spaces[] = {
+		CLONE_NEWUSER, CLONE_NEWUSER | CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP,
+	};
+	struct fixture *f = *state;
+	char flags[32];
+
+	if (!enforced(f, "filter of system calls"))
+		skip();
+	for (size_t i = 0; i < sizeof(spaces) / sizeof(spaces[0]); i++) {
+		snprintf(flags, sizeof(flags), "%lx", spaces[i]);
+		if (geteuid() == 0)
+			assert_int_equal(run(f, false, "clone", flags), 0);
+		assert_int_equal(run(f, true, "clone", flags), EPERM);
+	}
+	/* A filter cannot read what clone3 is asked for.  The C library does without it. */
+	assert_int_equal(run(f, true, "clone3", NULL), ENOSYS);
+	assert_int_equal(run(f, true, "clone", "0"), 0);
+	assert_int_equal(run(f, true, "thread", NULL), 0);
+}
+
 static void
 the_end_of_what_runs_inside_is_told_as_it_was(void **state)
 {
@@ -524,6 +596,7 @@ main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(what_runs_inside_reaches_no_port_and_no_socket_of_the_host, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_runs_inside_neither_sees_nor_signals_processes_of_the_host, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_runs_inside_has_no_rights_and_no_secrets, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_runs_inside_makes_no_rooms_of_its_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_end_of_what_runs_inside_is_told_as_it_was, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(everything_inside_dies_when_the_child_is_freed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(everything_inside_dies_when_its_parent_is_killed, set_up, tear_down),
