@@ -318,37 +318,77 @@ of_two_rotations_at_once_nothing_is_sealed_to_a_key_that_is_lost(void **state)
 	}
 }
 
-/* R29: the process that made a key dies when the agent has it; what the agent seals from then on is read. */
+/* Rotates with the first key; the store fails from the n-th put on. */
+static int
+rotate_until_put(struct world *w, unsigned n)
+{
+	struct err e = ERR_INIT;
+	struct store_config config = { .kind = STORE_FOLDER, .path = w->objects };
+	struct store_faults faults = { .die_at = 0 };
+	struct store *s = store_fault_new(store_open(&config, false, &e), &faults);
+	struct repo_options o = { .key_file = w->key, .workers = 2 };
+	struct repo *r = repo_open(s, &o, &e);
+	uint32_t epoch;
+	int rc;
+
+	assert_non_null(r);
+	faults.verb[STORE_PUT].fail_at = n;
+	faults.verb[STORE_PUT].kind = ERR_STOPPED;
+	faults.verb[STORE_PUT].times = 99;
+	rc = keys_rotate(r, &epoch, &e);
+	repo_free(r);
+	store_free(s);
+	return rc;
+}
+
+/* R29: the process that made a key dies before the agent has it, or after; what the agent seals from then on is read. */
 static void
 an_agent_gets_a_key_last(void **state)
 {
 	struct world *w = world_new();
-	struct err e = ERR_INIT;
 	char *verifier = let_in_verifier(w), id[33];
 
 	(void)state;
 	for (unsigned n = 1; n <= 4; n++) {
-		struct store_config config = { .kind = STORE_FOLDER, .path = w->objects };
-		struct store_faults faults = { .die_at = 0 };
-		struct store *s = store_fault_new(store_open(&config, false, &e), &faults);
-		struct repo_options o = { .key_file = w->key, .workers = 2 };
-		struct repo *r = repo_open(s, &o, &e);
-		uint32_t epoch, agent;
+		uint32_t agent;
 
-		assert_non_null(r);
-		faults.verb[STORE_PUT].fail_at = n;
-		faults.verb[STORE_PUT].kind = ERR_STOPPED;
-		faults.verb[STORE_PUT].times = 99;
-		assert_int_equal(keys_rotate(r, &epoch, &e), n == 4 ? 0 : -1);
-		err_clear(&e);
+		assert_int_equal(rotate_until_put(w, n), n == 4 ? 0 : -1);
 		agent = named(w->repo, "agent").epoch;
 		assert_true(agent <= named(w->repo, "recovery").epoch && agent <= named(w->repo, "verifier").epoch);
 		assert_int_equal(agent == named(w->repo, "recovery").epoch, n == 1 || n == 4);
-		repo_free(r);
-		store_free(s);
 		sealed_by_is_read_by(w, w->agent_key, w->key, n, id);
 		is_read_by(w, verifier, id);
 	}
+	free(verifier);
+	world_free(w);
+}
+
+/* A rotation died when our own object had the key; we seal to it, and somebody else rotates who never saw it. */
+static void
+a_key_that_one_object_alone_has_outlives_every_tidying(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	char *verifier = let_in_verifier(w), id[33];
+	struct repo *other;
+	unsigned removed;
+	uint32_t epoch;
+
+	(void)state;
+	assert_int_equal(rotate_until_put(w, 2), -1);
+	sealed_by_is_read_by(w, w->key, w->key, 1, id);
+	other = world_open(w, verifier, false, &e);
+	assert_non_null(other);
+	must(keys_rotate(other, &epoch, &e));
+	assert_int_equal(epoch, 3);
+	must(keys_tidy(other, &removed, &e));
+	is_read_by(w, w->key, id);
+	/* Our next rotation gives it to all, and what is superseded then is superseded. */
+	must(keys_rotate(w->repo, &epoch, &e));
+	must(keys_tidy(w->repo, &removed, &e));
+	is_read_by(w, verifier, id);
+	assert_int_equal(named(w->repo, "recovery").objects, 1);
+	repo_free(other);
 	free(verifier);
 	world_free(w);
 }
@@ -427,6 +467,7 @@ main(void)
 		cmocka_unit_test(after_a_rotation_old_and_new_backups_are_read_and_old_keys_go_later),
 		cmocka_unit_test(of_two_rotations_at_once_nothing_is_sealed_to_a_key_that_is_lost),
 		cmocka_unit_test(an_agent_gets_a_key_last),
+		cmocka_unit_test(a_key_that_one_object_alone_has_outlives_every_tidying),
 		cmocka_unit_test(a_removed_holder_is_out_and_the_last_reader_stays),
 		cmocka_unit_test(a_repository_put_in_the_place_of_ours_is_refused),
 		cmocka_unit_test(key_files_are_private_and_never_overwritten),
