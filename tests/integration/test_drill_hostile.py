@@ -1,0 +1,38 @@
+"""What the users of the source wrote runs in the scratch as its superuser (R44, R48), and knows this machine as well as we do."""
+
+import os
+
+from lib.agent import OK, WARNINGS
+
+
+def program(text):
+    """A statement for plpgsql that runs a program, and fails in silence, as at the source."""
+    return "begin execute $q$copy (select 1) to program $p$" + text + "$p$$q$; exception when others then null; end;"
+
+
+def test_exchanged_socket_does_not_lead_the_drill_to_production(agent, source, new_database):
+    """A CHECK of one table exchanges the socket for a link to the source's, where a database of this name is. The drill's way of
+    loading a large table begins with TRUNCATE."""
+    name = new_database("exchanged")
+    tables = "".join(f"create table app.f{i} as select g id, repeat(md5(g::text), 8) t from generate_series(1, 3000) g;" for i in range(6))
+    attack = "cd /scratch && mv .s.PGSQL.5432 .s.real && ln -s " + source.host + "/.s.PGSQL.5432 .s.PGSQL.5432"
+    source.sql(name, f"""create schema app;
+        create table app.big1 as select g id, repeat(md5(g::text), 8) t from generate_series(1, 20000) g;
+        create table app.big2 as select g id, repeat(md5(g::text), 8) t from generate_series(1, 6000) g;
+        {tables}
+        create function app.ok(x int) returns bool language plpgsql as $f$ begin {program(attack)} return true; end $f$;
+        create table app.trap (x int check (app.ok(x))); insert into app.trap values (1)""")
+    agent.configure(source={"databases": [name]}, backup={"jobs": 1}, drill={"jobs": 1})
+    agent.init()
+    agent.backup()
+    source.sql(name, "insert into app.big2 select g, 'later' from generate_series(1, 5) g; create table app.marker ()")
+    os.chmod(source.folder, 0o755)
+    try:
+        result = agent("drill", "--json")
+    finally:
+        os.chmod(source.folder, 0o700)
+    assert source.value(name, "select count(*) from app.big2") == "6005"
+    assert source.value("postgres", "select count(*) from pg_database where datname = 'exchanged'") == "1"
+    # The scratch itself is what was restored, and is proven without a look at production, which is another by now.
+    assert result.code in (OK, WARNINGS), str(result)
+    assert result.json["verdict"] == "proven" and result.json["databases"][0]["equal"] > 5
