@@ -32,6 +32,13 @@ void json_add(json_t *array, json_t *value);                                    
 json_t *json_str(const char *value);                                            /* repaired UTF-8 */
 
 /*
+ * The name of a table as text, for what is looked up or compared by it: two names never become one.  UTF-8 stays as it is; a byte
+ * that is none (the database may have any encoding) is written \xNN, in upper case, and a backslash before what would read as such
+ * is written \x5C.  Owned by the caller.
+ */
+char *json_name(const char *name);
+
+/*
  * Typed reading of members.  A member that is missing or of another type is ERR_CORRUPT with its name, in `e`, and gives ""
  * or 0 or NULL.  The first error stays, so that a reader asks for all members and looks at e->kind once.  The strings are
  * borrowed from the object.

@@ -67,7 +67,8 @@ void restore_free(struct restore *r);                   /* NULL is nothing */
 struct sink *restore_stream(struct restore *r, enum dump_kind kind, const char *name, struct archive_digest *digest,
     struct err *e) MUST_USE;
 
-/* Whether a selection names this table: by a pattern of `tables` for "schema.table", or one of `schemas`; either may be NULL. */
+/* Whether a selection names this table: by a pattern of `tables` for "schema.table", or one of `schemas`; either may be NULL.  Names
+ * here and below are text (json_name), as the manifest and `show` have them. */
 bool restore_selected(const char *const *tables, const char *const *schemas, const char *schema, const char *table);
 
 /* Whether a table of its own stream was selected: if not, its stream need not be fetched. */

@@ -69,6 +69,37 @@ json_str(const char *value)
 	return text;
 }
 
+/* "\xE7", "\x5C": what json_name writes, and no other. */
+static bool
+reads_as_escape(const char *p)
+{
+	static const char hex[] = "0123456789ABCDEF";
+
+	if (p[0] != '\\' || p[1] != 'x' || p[2] == '\0' || p[3] == '\0' || strchr(hex, p[3]) == NULL)
+		return false;
+	return strchr(hex + 8, p[2]) != NULL || (p[2] == '5' && p[3] == 'C');
+}
+
+char *
+json_name(const char *name)
+{
+	struct buf text = BUF_INIT;
+
+	buf_addstr(&text, "");
+	while (*name != '\0') {
+		size_t n = utf8_length((const unsigned char *)name);
+
+		if (n == 0)
+			buf_addf(&text, "\\x%02X", (unsigned char)*name);
+		else if (reads_as_escape(name))
+			buf_addstr(&text, "\\x5C");
+		else
+			buf_add(&text, name, n);
+		name += n == 0 ? 1 : n;
+	}
+	return buf_take(&text);
+}
+
 void
 json_put(json_t *object, const char *key, json_t *value)
 {

@@ -48,14 +48,25 @@ struct database_dump {
 static char *
 stream_name(const char *database, const struct dump_stream *s)
 {
-	char *table, *name;
+	char *table, *text, *name;
 
 	if (s->kind != DUMP_TABLE)
 		return mem_printf("%s/%s", database, s->name);
 	table = quote_name(s->schema, s->table);
-	name = mem_printf("%s/%s", database, table);
+	text = json_name(table);
+	name = mem_printf("%s/%s", database, text);
 	free(table);
+	free(text);
 	return name;
+}
+
+static void
+put_name(json_t *to, const char *key, const char *name)
+{
+	char *text = name != NULL ? json_name(name) : NULL;
+
+	json_put_str(to, key, text);
+	free(text);
 }
 
 static int
@@ -87,8 +98,8 @@ note_plan(struct backup *b, const char *database, const struct dump_stream *s)
 
 	json_put_str(o, "stream", name);
 	json_put_str(o, "section", sections[s->kind]);
-	json_put_str(o, "schema", s->schema);
-	json_put_str(o, "table", s->table);
+	put_name(o, "schema", s->schema);
+	put_name(o, "table", s->table);
 	json_add(b->plan, o);
 	free(name);
 }
@@ -344,6 +355,16 @@ seen(void *ctx, uint64_t bytes, uint64_t known)
 	progress_known(ctx, known);
 }
 
+/* The backup is as good without it, and another one may have run beside it. */
+static void
+look_at_the_lock(struct backup *b)
+{
+	struct err e = ERR_INIT;
+
+	if (conn_exec(b->lock, "SELECT 1", &e) != 0)
+		ops_warn(b->outcome, "the session that kept other backups away was lost meanwhile (R27): %s", e.msg);
+}
+
 static int
 take_backup(struct backup *b, const struct backup_request *r, int64_t began_ms, struct err *e)
 {
@@ -365,6 +386,7 @@ take_backup(struct backup *b, const struct backup_request *r, int64_t began_ms, 
 		json_decref(summary);
 		return -1;
 	}
+	look_at_the_lock(b);
 	since = clock_mono_ms();
 	progress_phase(b->ops->progress, "commit", 0);
 	{

@@ -160,6 +160,23 @@ bring_named(const char *const *tables, const char *schema, const char *table)
 	return found;
 }
 
+/* The same of names as the plan has them. */
+static bool
+plan_named(const char *const *tables, const json_t *row)
+{
+	char *name = quote_name(json_opt_str(row, "schema", ""), json_opt_str(row, "table", ""));
+	bool found = false;
+
+	for (; *tables != NULL && !found; tables++) {
+		char *text = json_name(*tables);
+
+		found = strcmp(text, name) == 0;
+		free(text);
+	}
+	free(name);
+	return found;
+}
+
 int
 bring_again(const struct bring *b, const char *const *tables, struct archive_digest *again, struct err *e)
 {
@@ -175,7 +192,7 @@ bring_again(const struct bring *b, const char *const *tables, struct archive_dig
 
 		/* The rest is read whenever: which tables are in it the plan does not say. */
 		if (stream == NULL || strcmp(json_opt_str(stream, "database", ""), b->database) != 0 || (k != DUMP_REST &&
-		    (k != DUMP_TABLE || !bring_named(tables, json_opt_str(row, "schema", ""), json_opt_str(row, "table", "")))))
+		    (k != DUMP_TABLE || !plan_named(tables, row))))
 			continue;
 		sink = progress_sink_new(b->progress, json_opt_str(stream, "name", ""), true, sink_null_new());
 		sink = archive_reader_new(&one, NULL, sink);
@@ -243,14 +260,19 @@ bring_relations(struct repo *r, const json_t *detail, const char *database, json
 	*relations = rc == 0 ? json_array() : NULL;
 	for (size_t k = 0; rc == 0 && k < digest.n_items; k++) {
 		const struct archive_item *item = &digest.items[k];
+		char *schema, *name;
 		json_t *o;
 
 		if (!is_relation(item->desc))
 			continue;
 		o = json_object();
-		json_put_str(o, "schema", item->namespace);
-		json_put_str(o, "name", item->tag);
+		schema = json_name(item->namespace);
+		name = json_name(item->tag);
+		json_put_str(o, "schema", schema);
+		json_put_str(o, "name", name);
 		json_add(*relations, o);
+		free(schema);
+		free(name);
 	}
 	archive_digest_free(&digest);
 	return rc;

@@ -315,17 +315,18 @@ ops_add_entries(json_t *entries, const char *database, const struct archive_dige
 {
 	for (size_t i = 0; i < d->n_entries; i++) {
 		const struct archive_entry *x = &d->entries[i];
-		char sha256[SHA256_HEX];
+		char sha256[SHA256_HEX], *name = json_name(x->name);
 		json_t *o = json_object();
 
 		hex_encode(sha256, x->sha256, sizeof(x->sha256));
 		json_put_str(o, "database", database);
 		json_put_str(o, "type", archive_type_name(x->type));
-		json_put_str(o, "name", x->name);
+		json_put_str(o, "name", name);
 		json_put_int(o, "rows", (int64_t)x->rows);
 		json_put_int(o, "bytes", (int64_t)x->bytes);
 		json_put_str(o, "sha256", sha256);
 		json_add(entries, o);
 		*rows += x->rows;
+		free(name);
 	}
 }

@@ -203,8 +203,7 @@ check_entries(struct drilled *x, struct err *e)
 	}
 	for (i = 0; i < x->source.n_entries && rc == 0; i++) {
 		const struct archive_entry *a = &x->source.entries[i];
-		json_t *name = json_str(a->name);       /* as the manifest has it, in UTF-8 */
-		char *key = mem_printf("%s %s", archive_type_name(a->type), json_string_value(name)), sha256[SHA256_HEX];
+		char *name = json_name(a->name), *key = mem_printf("%s %s", archive_type_name(a->type), name), sha256[SHA256_HEX];
 
 		hex_encode(sha256, a->sha256, sizeof(a->sha256));
 		if (strcmp(json_opt_str(recorded, key, ""), sha256) == 0)
@@ -212,7 +211,7 @@ check_entries(struct drilled *x, struct err *e)
 		else
 			rc = err_set(e, ERR_CORRUPT, "entry \"%.200s\" of the archives is not what the manifest recorded", key);
 		free(key);
-		json_decref(name);
+		free(name);
 	}
 	if (rc == 0 && seen < json_object_size(recorded))
 		rc = err_set(e, ERR_CORRUPT, "the archives hold %zu entries, the manifest recorded %zu", seen, json_object_size(recorded));

@@ -15,6 +15,13 @@ restore_selects(const struct restore *r)
 	return r->o.tables != NULL || r->o.schemas != NULL;
 }
 
+/* A name that is written out matches itself, whatever is in it. */
+static bool
+matches(const char *pattern, const char *name)
+{
+	return strcmp(pattern, name) == 0 || fnmatch(pattern, name, 0) == 0;
+}
+
 bool
 restore_selected(const char *const *tables, const char *const *schemas, const char *schema, const char *table)
 {
@@ -22,10 +29,10 @@ restore_selected(const char *const *tables, const char *const *schemas, const ch
 	bool yes = false;
 
 	for (const char *const *p = schemas; p != NULL && *p != NULL && !yes; p++)
-		yes = fnmatch(*p, schema, 0) == 0;
+		yes = matches(*p, schema);
 	name = mem_printf("%s.%s", schema, table);
 	for (const char *const *p = tables; p != NULL && *p != NULL && !yes; p++)
-		yes = fnmatch(*p, name, 0) == 0;
+		yes = matches(*p, name);
 	free(name);
 	return yes;
 }
@@ -50,11 +57,22 @@ static const char relations_sql[] =
     "       AND x.deptype = 'e')"
     " ORDER BY c.relkind IN ('v', 'm') DESC, c.oid DESC";
 
+/* Of names as the server gives them. */
+static bool
+cells_wanted(const struct restore *r, const struct rows *rows, size_t i, size_t column)
+{
+	char *schema = json_name(conn_cell(rows, i, column)), *table = json_name(conn_cell(rows, i, column + 1));
+	bool yes = restore_wants(r, schema, table);
+
+	free(schema);
+	free(table);
+	return yes;
+}
+
 static bool
 wanted(const struct restore *r, const struct rows *rows, size_t i)
 {
-	return restore_wants(r, conn_cell(rows, i, 0), conn_cell(rows, i, 1)) ||
-	    restore_wants(r, conn_cell(rows, i, 3), conn_cell(rows, i, 4));
+	return cells_wanted(r, rows, i, 0) || cells_wanted(r, rows, i, 3);
 }
 
 /* A partitioned table takes its partitions with it when it is dropped, wanted ones too: it stays for their sake. */
@@ -68,7 +86,7 @@ partition_wanted(const struct restore *r, struct conn *c, const char *oid, bool 
 
 	*yes = false;
 	for (size_t i = 0; rows != NULL && i < conn_rows(rows) && !*yes; i++)
-		*yes = restore_wants(r, conn_cell(rows, i, 0), conn_cell(rows, i, 1));
+		*yes = cells_wanted(r, rows, i, 0);
 	conn_rows_free(rows);
 	return rows == NULL ? -1 : 0;
 }
