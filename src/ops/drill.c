@@ -212,6 +212,7 @@ static int
 conclude(struct drill *d, int rc, struct err *e)
 {
 	char text[CLOCK_TEXT], host[256] = "", id[33];
+	struct err late = ERR_INIT;
 	const char *verdict;
 
 	verdict = drill_judge(d, rc, e);
@@ -222,16 +223,24 @@ conclude(struct drill *d, int rc, struct err *e)
 	json_put_str(d->outcome, "finished", clock_format_s(text, clock_wall_us()));
 	json_put_str(d->outcome, "host", host);
 	json_put_str(d->outcome, "holder", repo_holder_name(d->opened.repo));
-	if (repo_put_report(d->opened.repo, d->outcome, id, rc == 0 ? e : &(struct err)ERR_INIT))
-		return rc == 0 ? -1 : rc;
-	json_put_str(d->outcome, "report_id", id);
-	if (strcmp(verdict, "proven") == 0)
-		return 0;
+	if (repo_put_report(d->opened.repo, d->outcome, id, &late) == 0)
+		json_put_str(d->outcome, "report_id", id);
+	if (strcmp(verdict, "proven") == 0) {
+		if (late.kind == ERR_NONE)
+			return 0;
+		*e = late;
+		return err_wrap(e, "all is as it was, and the report that says so could not be stored");
+	}
 	if (rc == 0)
 		err_set(e, ERR_NOT_PROVEN, "%s", json_opt_str(d->outcome, "reason", ""));
 	e->kind = ERR_NOT_PROVEN;
 	err_wrap(e, "backup %.12s is not proven (%s)", json_opt_str(d->summary, "id", ""), verdict);
 	err_hint(e, "`holdfast report` shows what was found; the backup itself was not changed.");
+	if (late.kind != ERR_NONE) {
+		err_wrap(&late, "nobody else will hear of this verdict: the report could not be stored");
+		log_err(LOG_WARNING, &late);
+		err_hint(e, "Mend the store and drill again: until then `holdfast list` says what it said before.");
+	}
 	return -1;
 }
 

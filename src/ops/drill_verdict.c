@@ -67,6 +67,11 @@ say_what_is_not_covered(struct drill *d)
 		const char *name = json_opt_str(database, "name", "");
 		char *text = NULL;
 
+		if (d->settings->drill.use_server || strcmp(name, "postgres") == 0) {
+			text = mem_printf("owner, rights, settings and comment of the database \"%s\" itself: it was restored under another name", name);
+			json_add(d->not_covered, json_str(text));
+			free(text);
+		}
 		if (json_array_size(json_object_get(database, "foreign_tables")) > 0) {
 			text = mem_printf("rows behind the foreign tables of \"%s\": they live on another server", name);
 			json_add(d->not_covered, json_str(text));
@@ -85,6 +90,9 @@ is_no_verdict(const struct drill *d, enum err_kind kind)
 {
 	if (d->unverifiable != NULL && kind == ERR_NOT_FOUND)
 		return false;
+	/* A named server is somebody's, and may be restarted; only our own has nobody but the backup to end it. */
+	if (kind == ERR_DATABASE && d->settings->drill.use_server)
+		return true;
 	return !d->looked || kind == ERR_STORE || kind == ERR_STOPPED || kind == ERR_KEY || kind == ERR_USAGE || kind == ERR_REFUSED ||
 	    kind == ERR_SPACE || kind == ERR_TIMEOUT || kind == ERR_DENIED || kind == ERR_LOCKED;
 }

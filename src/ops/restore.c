@@ -253,6 +253,7 @@ take_back(struct restoring *s)
 	c = conn_open(&s->request->target, NULL, &e);
 	buf_addstr(&sql, "DROP DATABASE IF EXISTS ");
 	quote_ident(&sql, s->into);
+	buf_addstr(&sql, " WITH (FORCE)");      /* a stopped session of ours may still build an index */
 	if (c == NULL || conn_exec(c, (const char *)sql.data, &e) != 0)
 		log_warning("database \"%s\" holds half a restore and could not be dropped: %s", s->into, e.msg);
 	else

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "pg/compare.h"
 #include "pg/conn.h"
+#include "pg/conn_private.h"
 #include "pg/quote.h"
 
 #define PROBLEMS_MOST 100
@@ -35,15 +36,20 @@ take_next(struct amcheck *a, size_t *i)
 	return more;
 }
 
+/* Only what PostgreSQL calls corrupt is (src/backend/utils/errcodes.txt); no memory, or a deadline, says nothing about an index. */
 static void
-add_problem(struct amcheck *a, const char *index, const struct err *what)
+add_problem(struct amcheck *a, const char *index, const char *sqlstate, const struct err *what)
 {
+	bool corrupt = strcmp(sqlstate, "XX001") == 0 || strcmp(sqlstate, "XX002") == 0;
 	char *sentence = mem_printf("database \"%s\", index %s: %s", a->dbname, index, what->msg);
 
 	pthread_mutex_lock(&a->lock);
-	if (what->kind == ERR_STOPPED || what->kind == ERR_DATABASE) {
-		if (a->failed.kind == ERR_NONE)
+	if (!corrupt) {
+		if (a->failed.kind == ERR_NONE) {
 			a->failed = *what;
+			if (index[0] != '\0')
+				err_wrap(&a->failed, "index %s", index);
+		}
 	} else if (json_array_size(a->problems) < PROBLEMS_MOST) {
 		json_add(a->problems, json_str(sentence));
 	}
@@ -60,7 +66,7 @@ check_some(void *arg)
 	size_t i;
 
 	if (c == NULL)
-		add_problem(a, "", &e);
+		add_problem(a, "", "", &e);
 	while (c != NULL && take_next(a, &i)) {
 		char *index = quote_name(conn_cell(a->indexes, i, 0), conn_cell(a->indexes, i, 1));
 		const char *const params[] = { index, NULL };
@@ -68,7 +74,7 @@ check_some(void *arg)
 
 		err_clear(&e);
 		if (conn_value(&nothing, c, sql, params, &e))
-			add_problem(a, index, &e);
+			add_problem(a, index, conn_sqlstate(c), &e);
 		free(nothing);
 		free(sql);
 		free(index);

@@ -244,7 +244,9 @@ conn_open(const struct pg_target *t, const char *dbname, struct err *e)
 	/* Never the search path of whoever owns a schema in it (CVE-2018-1058); no setting of the role may cut us short or
 	 * change how a value reads.  By statement and not at connecting, since poolers refuse the latter. */
 	rc = conn_exec(c, "SET search_path = ''; SET datestyle = ISO; SET intervalstyle = postgres; SET bytea_output = hex; "
-	    "SET extra_float_digits = 3; SET statement_timeout = 0; SET row_security = off", e);
+	    "SET extra_float_digits = 3; SET statement_timeout = 0; SET row_security = off; "
+	    "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings "
+	    "WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')", e);
 out:
 	mem_free_secret(password, password != NULL ? strlen(password) : 0);
 	if (rc != 0) {

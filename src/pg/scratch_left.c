@@ -52,9 +52,6 @@ scratch_left_begin(struct conn *guard, const char *id, struct err *e)
 	struct rows *rows;
 	int rc;
 
-	/* The session is idle for as long as the drill takes, and no setting of the server may end it. */
-	if (conn_server_version(guard) >= 140000 && conn_exec(guard, "SET idle_session_timeout = 0", e))
-		return -1;
 	if (conn_value(&ignored, guard, "SELECT pg_catalog.pg_advisory_lock(" KEY ")", params, e))
 		return -1;
 	free(ignored);

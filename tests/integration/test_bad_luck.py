@@ -161,6 +161,40 @@ def test_two_backups_at_once_do_no_harm(ready, source, database, restored):
         restored.drop("back")
 
 
+def test_server_that_ends_idle_sessions_lets_one_backup_at_a_time(ready, source):
+    """R27: the lock is held by a session that has nothing else to do."""
+    ready.configure(source={"bin_dir": bin_dir(ready.work, "bin", pg_dump=WAITS_FOR_DATA)})
+    source.sql("postgres", "alter system set idle_session_timeout = '300ms'")
+    source.sql("postgres", "select pg_reload_conf()")
+    try:
+        running = ready.start("backup")
+        waits(ready)
+        time.sleep(1.5)
+        ready.fails(LOCKED, "backup")
+        running.send_signal(signal.SIGTERM)
+        running.communicate(timeout=60)
+    finally:
+        source.sql("postgres", "alter system reset idle_session_timeout")
+        source.sql("postgres", "select pg_reload_conf()")
+
+
+def test_restore_that_is_stopped_in_an_index_leaves_no_database(agent, source, new_database, restored):
+    """A session that builds an index does not end with the program that asked for it."""
+    name = new_database("indexed")
+    source.sql(name, """create function slow(a int) returns int immutable language plpgsql as
+        $f$ begin if current_database() = 'back' then perform pg_sleep(600); end if; return a; end $f$;
+        create table t as select 1 as a; create index on t (slow(a))""")
+    agent.configure(source={"databases": [name]})
+    agent.init()
+    agent.backup()
+    running = agent.start("restore", "latest", "--host", restored.host, "--port", restored.port, "--user", restored.user, "--into", "back")
+    restored.wait_for("postgres", "select count(*) = 1 from pg_stat_activity where query like 'CREATE INDEX%' and state = 'active'")
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert "back" not in restored.databases()
+
+
 @pytest.fixture
 def small_disk(agent):
     """The repository's folder on a file system of its own, of 44 MiB: room for one pack, not for two."""

@@ -115,6 +115,33 @@ def test_checks_of_the_operator_decide(ready, database):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="puts an extension into PostgreSQL's folder: root only")
+def test_index_that_could_not_be_looked_at_is_not_called_broken(agent, source, new_database):
+    name = new_database("indexed")
+    source.sql(name, """create function moody(a int) returns int immutable language plpgsql as
+        $f$ begin if current_query() like '%bt_index_check%' then raise 'canary'; end if; return a; end $f$;
+        create table t as select 1 as a; create index on t (moody(a))""")
+    agent.configure(source={"databases": [name]})
+    agent.init()
+    agent.backup()
+    result = agent("drill", "--json")
+    assert result.code == NOT_PROVEN and result.json["verdict"] == "failed" and "canary" in result.json["reason"], str(result)
+    assert result.json["amcheck"]["problems"] == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounts a file system: root only")
+def test_verdict_that_cannot_be_stored_is_said(ready):
+    reports = os.path.join(ready.repository.path, "reports")
+    os.makedirs(reports, mode=0o700, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", reports], check=True)
+    try:
+        result = ready("drill")
+        assert result.code not in (OK, WARNINGS, NOT_PROVEN) and "could not be stored" in result.err, str(result)
+        ready.configure(drill={"checks": [{"name": "never", "sql": "select 1", "expect": "2"}]})
+        result = ready.fails(NOT_PROVEN, "drill", says=["could not be stored", "differs"])
+    finally:
+        subprocess.run(["umount", reports], check=True)
+
+
 def test_extension_that_is_missing_here_is_not_verifiable_here(agent, source, new_database):
     """R33: neither "failed" nor, least of all, "passed"."""
     share = subprocess.run([os.path.join(server_bin(), "pg_config"), "--sharedir"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()

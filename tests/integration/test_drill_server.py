@@ -127,6 +127,14 @@ def test_restore_that_fails_leaves_no_database_there(ready):
     assert result.code == NOT_PROVEN and result.json["verdict"] == "failed" and "canary" in result.json["reason"], str(result)
 
 
+def test_session_that_the_server_ends_is_no_verdict_about_the_backup(ready):
+    """R10.  A throw-away cluster is nobody's but the backup's; this one may be restarted by its owner."""
+    ready.configure(drill={"checks": [{"name": "owner", "sql": "select pg_terminate_backend(pg_backend_pid())", "expect": "t"}]})
+    result = ready("drill")
+    assert result.code not in (OK, WARNINGS, NOT_PROVEN), str(result)
+    assert ready.list()[0]["last_verdict"] is None
+
+
 def waits_in_restore(agent, remote):
     """Starts a drill whose last pg_restore never ends; returns when its database is there."""
     before = remote.databases()
