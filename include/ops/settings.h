@@ -45,7 +45,7 @@ struct settings {
 
 	struct {
 		const char *dir;                /* the throw-away cluster lives in a folder of its own below this ["/var/tmp"] */
-		const char *user;               /* unprivileged user that runs it when we are root ["postgres", else "nobody"] */
+		const char *user;               /* unprivileged user that runs it when we are root; NULL: "nobody", and for a restore "postgres" */
 		const char *bin_dir;            /* server binaries; NULL: the usual folders by major */
 		bool use_server;                /* restore into `server` instead of a throw-away cluster */
 		struct pg_target server;        /* must not be the source */

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/json.h"
@@ -62,6 +63,9 @@ int cage_prepare(void *cage);
  * (NULL-terminated "NAME=value", or NULL).  Free the array with cage_env_free. */
 char **cage_env(const struct cage *c, const char *const *more);
 void cage_env_free(char **env);
+
+/* Whether there are no namespaces here, so that what runs inside reaches all that its user does, but files; and which user that is. */
+bool cage_is_bare(const struct cage *c, uid_t *uid);
 
 /* Array of {measure, enforced, note}, as docs/outcomes.md has it. */
 json_t *cage_measures(const struct cage *c);

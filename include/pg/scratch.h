@@ -22,7 +22,8 @@
  */
 struct scratch_options {
 	const char *dir;                /* the folder of the run is made below it */
-	const char *user;               /* unprivileged user when we are root; NULL: "nobody" */
+	const char *user;               /* unprivileged user when we are root; NULL: nobody named one, and it is "nobody" */
+	const struct pg_target *source; /* whose server's user the cluster should not run as; NULL: not known */
 	const char *bin_dir;            /* server programs; NULL: the usual folders */
 	int major;                      /* of the source */
 	const char *superuser;          /* its bootstrap superuser, so that ACLs of system objects read the same; NULL: "postgres" */
@@ -37,7 +38,8 @@ struct scratch_options {
 
 struct scratch;
 
-/* ERR_NOT_FOUND when programs of this major or a preloaded library are not installed here (a drill says "not verifiable here",
+/* ERR_REFUSED where the host allows no namespaces, and the cluster would run, without anybody having named that user, as the one of
+ * a server: "postgres", or the owner of the source's socket.  ERR_NOT_FOUND when programs of this major or a preloaded library are not installed here (a drill says "not verifiable here",
  * R33); ERR_SPACE; ERR_TIMEOUT and ERR_FAILED quote the server's log. */
 struct scratch *scratch_start(const struct scratch_options *o, struct err *e) MUST_USE;
 

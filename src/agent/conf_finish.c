@@ -1,4 +1,3 @@
-#include <pwd.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,12 +177,8 @@ finish_drill(struct conf *c)
 	    ((is_local(t->host) && is_local(s->source.host)) || (s->source.host != NULL && strcasecmp(t->host, s->source.host) == 0)))
 		conf_complain(c, conf_place_of(c, "drill.server.host"), "Leave drill.server out to drill in a throw-away cluster.",
 			"drill.server: is the source itself, and a drill never restores there");
-	if (s->drill.user == NULL) {
-		s->drill.user = getpwnam("postgres") != NULL ? "postgres" : "nobody";
-		show_value(c, "drill.user", mem_strdup(s->drill.user));
-	} else if (strcmp(s->drill.user, "root") == 0) {
+	if (s->drill.user != NULL && strcmp(s->drill.user, "root") == 0)
 		conf_complain(c, conf_place_of(c, "drill.user"), NULL, "drill.user: root is no unprivileged user");
-	}
 }
 
 static void

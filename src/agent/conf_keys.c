@@ -93,7 +93,7 @@ const struct conf_key conf_keys[] = {
 
 	{ "drill.dir", CONF_PATH, AT(drill.dir), "/var/tmp", 0, 0, NULL, "The throw-away cluster lives in a folder of its own below this one." },
 	{ "drill.user", CONF_TEXT, AT(drill.user), NULL, 0, 0, NULL,
-	  "Unprivileged user that runs it when holdfast runs as root; not set: `postgres` where there is one, else `nobody`." },
+	  "Unprivileged user that runs it when holdfast runs as root; not set: `nobody`, and for the `pg_restore` of a restore `postgres` where there is one." },
 	{ "drill.bin_dir", CONF_PATH, AT(drill.bin_dir), NULL, 0, 0, NULL, "Folder of `initdb` and `postgres`; not set: the usual folders." },
 	SERVER("drill.server", drill.server, "a server to drill on, instead of a throw-away cluster; never the source's"),
 	{ "drill.jobs", CONF_NUMBER, AT(drill.jobs), "2", 1, 64, NULL, "How many tables, and later indexes, are restored at a time." },

@@ -1,4 +1,3 @@
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -455,7 +454,14 @@ check_scratch(struct check *c)
 {
 	const struct settings *s = c->settings;
 	const char *dir = s->drill.dir != NULL ? s->drill.dir : "/var/tmp";
-	struct scratch_options options = { .dir = dir, .bin_dir = s->drill.bin_dir, .major = c->server_major, .jobs = s->drill.jobs };
+	struct scratch_options options = {
+		.dir = dir,
+		.user = s->drill.user,
+		.source = &s->source,
+		.bin_dir = s->drill.bin_dir,
+		.major = c->server_major,
+		.jobs = s->drill.jobs,
+	};
 	struct scratch *scratch;
 	struct err e = ERR_INIT;
 	uint64_t room, need = 0;
@@ -472,10 +478,6 @@ check_scratch(struct check *c)
 		line(c, "drill", "free space", room < need ? ERROR : OK, "Set `drill.dir` to a larger file system.", "%s free in \"%s\", about %s needed",
 		    bytes_human(have, room), dir, bytes_human(want, need));
 	err_clear(&e);
-	if (s->drill.user != NULL)
-		options.user = s->drill.user;
-	else
-		options.user = getpwnam("postgres") != NULL ? "postgres" : "nobody";
 	options.preload = json_opt_str(json_object_get(c->cluster, "settings"), "shared_preload_libraries", NULL);
 	scratch = s->drill.use_server ? scratch_attach(&s->drill.server, json_opt_str(c->cluster, "system_identifier", ""), &options, &e) :
 					scratch_start(&options, &e);

@@ -1,6 +1,5 @@
 #include "ops/drill.h"
 
-#include <pwd.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -56,12 +55,6 @@ recorded_bytes(const struct drill *d)
 	return bytes;
 }
 
-static const char *
-default_user(void)
-{
-	return getpwnam("postgres") != NULL ? "postgres" : "nobody";
-}
-
 static int
 start_scratch(struct drill *d, struct err *e)
 {
@@ -71,7 +64,8 @@ start_scratch(struct drill *d, struct err *e)
 	uint64_t bytes = (uint64_t)json_opt_int(d->summary, "bytes", 0), floor = d->settings->drill.min_free_bytes;
 	const struct scratch_options options = {
 		.dir = dir,
-		.user = d->settings->drill.user != NULL ? d->settings->drill.user : default_user(),
+		.user = d->settings->drill.user,
+		.source = &d->settings->source,
 		.bin_dir = d->settings->drill.bin_dir,
 		.major = server_major(d->detail),
 		.superuser = superuser_of(d->detail),

@@ -511,6 +511,13 @@ cage_env_free(char **env)
 	free(env);
 }
 
+bool
+cage_is_bare(const struct cage *c, uid_t *uid)
+{
+	*uid = c->uid;
+	return c->mode == CAGE_BARE;
+}
+
 static void
 measure(json_t *list, const char *name, bool enforced, const char *note)
 {

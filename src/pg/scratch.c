@@ -1,6 +1,7 @@
 #include "pg/scratch.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,6 +259,33 @@ socket_of(const struct pg_target *server)
 	return NULL;
 }
 
+/*
+ * R48.  Without namespaces it is its user that holds the dump's code back; and the user of a server owns its files, may signal it, and
+ * is let in by `peer` as its superuser.  Who named the user has decided.
+ */
+static int
+check_user(const struct scratch *s, const struct scratch_options *o, struct err *e)
+{
+	char *socket = o->source != NULL ? socket_of(o->source) : NULL;
+	const struct passwd *user;
+	struct stat st;
+	uid_t uid;
+	bool risky = false;
+
+	if (cage_is_bare(s->cage, &uid) && o->user == NULL) {
+		user = getpwuid(uid);
+		risky = (user != NULL && strcmp(user->pw_name, "postgres") == 0) || (socket != NULL && stat(socket, &st) == 0 && st.st_uid == uid);
+		if (risky) {
+			err_set(e, ERR_REFUSED, "this host allows no namespaces, and the dump's code would run as \"%s\", the user of a PostgreSQL server",
+			    user != NULL ? user->pw_name : "?");
+			err_hint(e, "Run drills as root or as another user, or where user namespaces are allowed; with drill.user = \"%s\" you take the risk.",
+			    user != NULL ? user->pw_name : "?");
+		}
+	}
+	free(socket);
+	return risky ? -1 : 0;
+}
+
 static struct scratch *
 make(void)
 {
@@ -317,7 +345,8 @@ scratch_start(const struct scratch_options *o, struct err *e)
 	int64_t limit_ms = o->start_timeout_ms > 0 ? o->start_timeout_ms : START_MS;
 
 	s->superuser = mem_strdup(o->superuser != NULL ? o->superuser : "postgres");
-	if (check_space(o->dir, o->need_bytes, e) || set_up(s, o, TOOLS_SERVER | TOOLS_RESTORE | TOOLS_DUMP, o->major, NULL, false, e))
+	if (check_space(o->dir, o->need_bytes, e) || set_up(s, o, TOOLS_SERVER | TOOLS_RESTORE | TOOLS_DUMP, o->major, NULL, false, e) ||
+	    check_user(s, o, e))
 		goto fail;
 	/* tools_find takes a newer major when it must; a drill is of the same major or of none. */
 	if (s->tools.major != o->major) {

@@ -1,7 +1,9 @@
 """What the users of the source wrote runs in the scratch as its superuser (R44, R48), and knows this machine as well as we do."""
 
 import os
+import pwd
 
+import pytest
 from lib.agent import OK, WARNINGS
 
 
@@ -36,3 +38,18 @@ def test_exchanged_socket_does_not_lead_the_drill_to_production(agent, source, n
     # The scratch itself is what was restored, and is proven without a look at production, which is another by now.
     assert result.code in (OK, WARNINGS), str(result)
     assert result.json["verdict"] == "proven" and result.json["databases"][0]["equal"] > 5
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user: root only")
+def test_code_of_the_dump_runs_as_nobody_unless_a_user_was_named(agent, database):
+    """R48: "postgres" owns production's files, and is its superuser by `peer`."""
+    agent.configure(source={"databases": [database]})
+    agent.init()
+    agent.backup()
+    for user in ("nobody", "postgres"):
+        if user != "nobody":
+            agent.configure(drill={"user": user})
+        result = agent("drill", "--json")
+        assert result.code in (OK, WARNINGS) and result.json["verdict"] == "proven", str(result)
+        notes = {m["measure"]: m["note"] for m in result.json["scratch"]["cage"]}
+        assert notes["unprivileged user"].startswith(f"uid {pwd.getpwnam(user).pw_uid},"), notes

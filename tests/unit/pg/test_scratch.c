@@ -3,8 +3,11 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/stop.h"
@@ -293,6 +296,78 @@ a_socket_that_the_dump_exchanged_leads_nobody_to_another_server(void **state)
 	assert_int_equal(folders(), 0);
 }
 
+/* From here on this process is one that the host allows no namespaces, and of that user. */
+static bool
+without_namespaces(uid_t uid, gid_t gid)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_unshare, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { .len = 4, .filter = code };
+
+	if (geteuid() != uid && (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0))
+		return false;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
+}
+
+/* The kind of error that a start ends with, in a process without namespaces. */
+static int
+start_without_namespaces(const struct scratch_options *o, uid_t uid, gid_t gid)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		struct err e = ERR_INIT;
+		struct scratch *s = NULL;
+
+		if (!without_namespaces(uid, gid))
+			_exit(99);
+		s = scratch_start(o, &e);
+		if (s == NULL)
+			print_message("%s / %s\n", e.msg, e.hint);
+		scratch_free(s);
+		_exit((int)e.kind);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 98;
+}
+
+/* R48: there the dump's code would be whoever owns production's files, and its superuser by `peer`. */
+static void
+where_only_the_user_holds_code_back_it_is_not_that_of_a_server(void **state)
+{
+	static struct cluster server;
+	struct scratch_options o = plain_options();
+	struct err e = ERR_INIT;
+	char *own = mem_printf("%s/own", base);
+
+	(void)state;
+	cluster_start(&server, NULL);
+	assert_int_equal(mkdir(own, 0711), 0);
+	assert_int_equal(chown(own, server.uid != 0 ? server.uid : geteuid(), (gid_t)-1), 0);
+	o.dir = own;
+	o.source = &server.target;
+	o.user = NULL;
+	assert_int_equal(start_without_namespaces(&o, server.uid != 0 ? server.uid : geteuid(), server.gid), ERR_REFUSED);
+	/* Whoever names that user in the configuration takes it. */
+	o.user = "postgres";
+	assert_int_equal(start_without_namespaces(&o, server.uid != 0 ? server.uid : geteuid(), server.gid), ERR_NONE);
+	/* As root it becomes nobody, who is none. */
+	if (geteuid() == 0) {
+		o.dir = base;
+		o.user = NULL;
+		assert_int_equal(start_without_namespaces(&o, 0, 0), ERR_NONE);
+	}
+	cluster_stop(&server);
+	assert_int_equal(file_remove_tree(own, &e), 0);
+	free(own);
+	assert_int_equal(folders(), 0);
+}
+
 /* R3, R48. */
 static void
 a_named_server_must_not_be_the_source(void **state)
@@ -350,6 +425,7 @@ main(void)
 		cmocka_unit_test(a_run_that_is_asked_to_stop_cleans_up),
 		cmocka_unit_test(code_in_the_scratch_cluster_gets_nowhere),
 		cmocka_unit_test(a_socket_that_the_dump_exchanged_leads_nobody_to_another_server),
+		cmocka_unit_test(where_only_the_user_holds_code_back_it_is_not_that_of_a_server),
 		cmocka_unit_test(a_named_server_must_not_be_the_source),
 	};
 
