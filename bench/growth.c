@@ -1,6 +1,7 @@
 /*
  * A repository as it is after years, without its data: index objects with random ids and manifests of every night, written by the
- * repo room's own functions.  The packs do not exist; whoever opens, lists, plans or backs up does not ask for them.
+ * repo room's own functions.  The packs have their size and nothing in them: whoever opens, lists, plans or backs up lists them, and
+ * does not read one.
  *
  *   bench_growth fill FOLDER KEY CHUNKS NIGHTS   adds so many chunks, spread over so many nightly backups, oldest first
  *   bench_growth open FOLDER KEY CACHE           opens it and loads the index
@@ -8,13 +9,17 @@
  *
  * The last two print JSON.  A request is what S3 would be asked: a listing is one for every thousand names.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "repo/catalog.h"
@@ -146,8 +151,29 @@ open_it(struct counting *c, const char *key, const char *cache)
 
 /* ---- filling ---- */
 
+/* A file with a hole in it of the pack's size. */
 static void
-one_pack(struct buf *records, const uint8_t run_id[8], uint32_t chunks)
+hollow_pack(const char *folder, const struct pack_info *info)
+{
+	char *name = pack_name(info->id), *path = mem_printf("%s/%s", folder, name), *above = mem_strndup(path, strlen(path) - 33);
+	struct err e = ERR_INIT;
+	int fd;
+
+	if (file_mkdirs(above, S_IRWXU, &e))
+		die(&e);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	if (fd < 0 || ftruncate(fd, info->bytes) != 0) {
+		err_sys(&e, "make \"%s\"", path);
+		die(&e);
+	}
+	file_close(&fd);
+	free(above);
+	free(path);
+	free(name);
+}
+
+static void
+one_pack(const char *folder, struct buf *records, const uint8_t run_id[8], uint32_t chunks)
 {
 	struct pack_entry entries[CHUNKS_A_PACK];
 	struct pack_info info = { .chunks = chunks, .kind = PACK_DATA, .bytes = PACK_HEAD_BYTES + PACK_FOOT_BYTES };
@@ -161,6 +187,7 @@ one_pack(struct buf *records, const uint8_t run_id[8], uint32_t chunks)
 	memcpy(info.id, run_id, 8);
 	rand_bytes(info.id + 8, 8);
 	rand_bytes(info.sha256, sizeof(info.sha256));
+	hollow_pack(folder, &info);
 	index_record(records, &info, entries);
 }
 
@@ -253,7 +280,7 @@ fill(const char *folder, const char *key, uint64_t chunks, unsigned nights)
 
 		rand_bytes(run_id, sizeof(run_id));
 		for (; done < until; done += CHUNKS_A_PACK) {
-			one_pack(&records, run_id, until - done < CHUNKS_A_PACK ? (uint32_t)(until - done) : CHUNKS_A_PACK);
+			one_pack(folder, &records, run_id, until - done < CHUNKS_A_PACK ? (uint32_t)(until - done) : CHUNKS_A_PACK);
 			if (index_put(r, &records, false, &e))
 				die(&e);
 		}
