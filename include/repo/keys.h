@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "store/store.h"
 
 /*
@@ -13,7 +14,7 @@
  * secrets) and an Ed25519 key (to sign reports) follow; it lies in a key file, or follows from a passphrase.  A holder is an
  * identity to which a repository's secrets were wrapped.  docs/repository-format.md, section 4.
  *
- * An agent backs up, lists and expires, and cannot read one byte of any backup; a recovery holder also restores.
+ * An agent backs up, lists and expires, and cannot read one byte of any backup nor let anybody in; a recovery holder also restores.
  */
 enum key_role { KEY_AGENT, KEY_RECOVERY };
 
@@ -55,10 +56,15 @@ struct holder {
 
 struct repo;
 
-/* Fills *holders (free with free); authenticated, others are left out and counted in *foreign. */
+/* Fills *holders (free with free).  An object counts when a recovery holder signed it; others let nobody in, are left out, and are counted in
+ * *foreign. */
 int keys_list(struct repo *r, struct holder **holders, size_t *count, size_t *foreign, struct err *e) MUST_USE;
 
-/* Adds a holder by public identity (64 or 128 hex digits), or by passphrase.  A recovery holder can be added only by one.
+/* Those others: an array (owned by the caller) of `object` (its name) and, where they have the shape of a holder, what they claim to be:
+ * `name`, `role`, `public_key`, otherwise null. */
+int keys_foreign(struct repo *r, json_t **foreign, struct err *e) MUST_USE;
+
+/* Adds a holder by public identity (64 or 128 hex digits), or by passphrase.  Needs a recovery holder: an agent lets nobody in.
  * The new object is read back and opened as far as we can before it counts (R29).  `holder_id` gets the new id. */
 int keys_add(struct repo *r, const char *name, enum key_role role, const char *public_key, const char *passphrase, char holder_id[33],
     struct err *e) MUST_USE;
@@ -68,7 +74,8 @@ int keys_add(struct repo *r, const char *name, enum key_role role, const char *p
  * ERR_REFUSED when another rotation is at work at that moment, and no agent has ours.  *epoch gets the new number. */
 int keys_rotate(struct repo *r, uint32_t *epoch, struct err *e) MUST_USE;
 
-/* Removes a holder's objects; it is called by its name, its id, or a unique beginning of that (4 digits at least).  ERR_REFUSED for the last recovery holder unless `even_last`, and for the one in use. */
+/* Removes a holder's objects; it is called by its name, its id, or a unique beginning of that (4 digits at least).  ERR_REFUSED for the last
+ * recovery holder unless `even_last`, and for the one in use.  "keys/<id>" removes a foreign object. */
 int keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e) MUST_USE;
 
 /* Removes key objects that a newer one of the same holder supersedes, which has every vault key of theirs. */

@@ -142,10 +142,12 @@ const struct command args_commands[] = {
 	  "key never leaves this machine. NAME stands in the file; the holder's name is the one that `keys add` is given.",
 	  "holdfast keys identity verifier --key-out /etc/holdfast/key", "0128", 0, run_keys_identity },
 	{ "keys rotate", "seal what comes from now on to a new vault key", "", 0, 0, NULL,
-	  "Opens a new epoch: later backups are sealed to a new key pair. Nothing that is stored is rewritten or lost.",
+	  "Opens a new epoch: later backups are sealed to a new key pair. Nothing that is stored is rewritten or lost. Prints every holder that gets "
+	  "the new key: look at them. Takes a key that can read.",
 	  "holdfast keys rotate", "01258", COMMAND_OPENS, run_keys_rotate },
 	{ "keys remove", "take the repository away from a holder", "HOLDER", 1, 1, keys_remove_options,
-	  "Removes a holder's wrapped secrets. HOLDER is a name, an id, or a unique beginning of one (4 characters at least). Who copied the "
+	  "Removes a holder's wrapped secrets. HOLDER is a name, an id, or a unique beginning of one (4 characters at least), or what "
+	  "`keys list` calls foreign (keys/ID). Who copied the "
 	  "secrets before can still open what was written until the next `keys rotate`, which should follow.",
 	  "holdfast keys remove nightly\nholdfast keys remove 5c0d9a21", "01258", COMMAND_OPENS, run_keys_remove },
 	{ "backup", "take a backup", "", 0, 0, backup_options,

@@ -42,6 +42,27 @@ list_holders(struct buf *to, const json_t *holders, const struct grid_look *look
 	grid_end(t, to);
 }
 
+/* What somebody put below keys/, and what it claims to be. */
+static void
+list_foreign(struct buf *to, const json_t *foreign)
+{
+	json_t *x;
+	size_t i;
+
+	json_array_foreach(foreign, i, x) {
+		buf_addstr(to, i == 0 ? "\nforeign    " : "           ");
+		width_add(to, json_opt_str(x, "object", "?"), 64);
+		if (json_opt_str(x, "role", NULL) != NULL) {
+			buf_addstr(to, " says it is \"");
+			width_add(to, json_opt_str(x, "name", "?"), 64);
+			buf_addstr(to, "\" (");
+			width_add(to, json_opt_str(x, "role", "?"), 16);
+			buf_addstr(to, ")");
+		}
+		buf_addc(to, '\n');
+	}
+}
+
 static const json_t *
 holder_of(const json_t *o, const char *id)
 {
@@ -61,6 +82,24 @@ add_holder(struct buf *to, const json_t *holder)
 	buf_addc(to, '"');
 	width_add(to, json_opt_str(holder, "name", "?"), 64);
 	buf_addf(to, "\" (%.16s, %.12s)", json_opt_str(holder, "role", "?"), json_opt_str(holder, "id", "?"));
+}
+
+/* Who gets the new key is what somebody who rotates must look at. */
+static void
+say_rotated(struct buf *to, const json_t *o)
+{
+	const json_t *holders = json_object_get(o, "holders");
+	json_t *x;
+	size_t i;
+
+	buf_addf(to, "Epoch %" PRId64 " has begun: what comes from now on is sealed to a new key, which ", json_opt_int(o, "epoch", 0));
+	text_count(to, (int64_t)json_array_size(holders), "holder has:\n", "holders have:\n");
+	json_array_foreach(holders, i, x) {
+		buf_addstr(to, "  ");
+		add_holder(to, x);
+		buf_addf(to, ", public key %.32s\n", json_opt_str(x, "public_key", "?"));
+	}
+	buf_addstr(to, "If you do not know one of them: `holdfast keys remove`, then rotate again.\n");
 }
 
 static void
@@ -130,14 +169,14 @@ text_keys(struct buf *to, const json_t *o, const struct grid_look *look)
 		add_holder(to, removed);
 		buf_addstr(to, " was removed. `holdfast keys rotate` should follow: it may have kept a copy of what it could open.\n");
 	} else if (json_opt_int(o, "epoch", 0) > 0) {
-		buf_addf(to, "Epoch %" PRId64 " has begun: what comes from now on is sealed to a new key, which ", json_opt_int(o, "epoch", 0));
-		text_count(to, (int64_t)json_array_size(json_object_get(o, "holders")), "holder has.\n", "holders have.\n");
+		say_rotated(to, o);
 	} else {
 		say_written(to, o);
 		if (strcmp(json_opt_str(o, "command", ""), "init") == 0)
 			say_made(to, o);
 		else
 			list_holders(to, json_object_get(o, "holders"), look);
+		list_foreign(to, json_object_get(o, "foreign"));
 	}
 }
 

@@ -41,11 +41,14 @@ put_holders(struct repo *r, json_t *outcome, struct err *e)
 {
 	struct holder *holders;
 	size_t count, foreign, readers = 0;
-	json_t *array = json_array();
+	json_t *array = json_array(), *others;
 
 	json_put(outcome, "holders", array);
 	json_put_str(outcome, "repository", repo_uuid(r));
 	put_key_file(r, outcome);
+	if (keys_foreign(r, &others, e))
+		return -1;
+	json_put(outcome, "foreign", others);
 	if (keys_list(r, &holders, &count, &foreign, e))
 		return -1;
 	for (size_t i = 0; i < count; i++) {
@@ -54,8 +57,9 @@ put_holders(struct repo *r, json_t *outcome, struct err *e)
 	}
 	free(holders);
 	if (foreign > 0)
-		ops_warn(outcome, "%zu object%s under keys/ %s not written by a holder, or damaged: run `holdfast verify`", foreign,
-		    foreign == 1 ? "" : "s", foreign == 1 ? "was" : "were");
+		ops_warn(outcome, "%zu object%s under keys/ %s not written by a holder that can read, or damaged, and let%s nobody in: find out who "
+		    "wrote to the store, then `holdfast keys remove keys/<id>`", foreign, foreign == 1 ? "" : "s", foreign == 1 ? "was" : "were",
+		    foreign == 1 ? "s" : "");
 	if (readers < 2)
 		ops_warn(outcome, "only one holder can read the backups: if its key is lost, so are they (R50)");
 	return 0;

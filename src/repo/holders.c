@@ -47,19 +47,21 @@ wrap_key(uint8_t key[32], const uint8_t private_key[32], const uint8_t peer[32],
 	return 0;
 }
 
-/* mac over H ‖ wrapped, with a key that only holders have. */
+/* What the authority signs: only those that read have its seed, so that an agent (or who stole its key) lets nobody in. */
+static const char signed_text[] = "holdfast 1 holder";
+#define SIGNED_BYTES (sizeof(signed_text) - 1 + 16 + SHA256_BYTES)
+
 static void
-holder_mac(uint8_t mac[32], const struct secrets *s, const char *header, const uint8_t *wrapped, size_t wrapped_bytes)
+signed_bytes(uint8_t to[SIGNED_BYTES], const uint8_t uuid[16], const char *header, const uint8_t *wrapped, size_t wrapped_bytes)
 {
 	struct buf in = BUF_INIT;
-	uint8_t key[32];
 
-	kdf_hkdf(key, s->catalog, 32, NULL, 0, "holdfast 1 holder mac", NULL, 0);
 	buf_addstr(&in, header);
 	buf_add(&in, wrapped, wrapped_bytes);
-	hash_hmac(mac, key, sizeof(key), in.data, in.bytes);
+	memcpy(to, signed_text, sizeof(signed_text) - 1);
+	memcpy(to + sizeof(signed_text) - 1, uuid, 16);
+	hash_sha256(to + sizeof(signed_text) - 1 + 16, in.data, in.bytes);
 	buf_free(&in);
-	mem_wipe(key, sizeof(key));
 }
 
 /* R29: what the store has under this name now, before anything relies on it. */
@@ -77,12 +79,12 @@ read_back(struct store *s, const char *name, const char *text, struct err *e)
 	return rc;
 }
 
-/* Writes `object` (without wrapped and mac), completed, below keys/, and reads it back. */
+/* Writes `object` (without wrapped and signature), completed, below keys/, and reads it back. */
 static int
 seal_and_put(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, json_t *object, enum key_role role,
     const uint8_t receiver[32], struct err *e)
 {
-	uint8_t private_key[32], ephemeral[32], key[32], mac[32];
+	uint8_t private_key[32], ephemeral[32], key[32], in[SIGNED_BYTES], signature[CURVE_SIGNATURE_BYTES];
 	char *header, *payload, *text, *name;
 	uint8_t *wrapped;
 	struct aead *aead;
@@ -101,9 +103,10 @@ seal_and_put(struct store *s, const uint8_t uuid[16], const struct secrets *secr
 	aead = aead_new(key);
 	aead_seal(aead, 0, header, strlen(header), payload, n, wrapped);
 	aead_free(aead);
-	holder_mac(mac, secrets, header, wrapped, n + AEAD_TAG_BYTES);
+	signed_bytes(in, uuid, header, wrapped, n + AEAD_TAG_BYTES);
+	curve_sign(signature, secrets->authority, in, sizeof(in));
 	secrets_put_hex(object, "wrapped", wrapped, n + AEAD_TAG_BYTES);
-	secrets_put_hex(object, "mac", mac, 32);
+	secrets_put_hex(object, "signature", signature, sizeof(signature));
 	text = json_text(object, JSON_COMPACT);
 	name = mem_printf("keys/%s", json_opt_str(object, "id", ""));
 	rc = store_put(s, name, text, strlen(text), e) || read_back(s, name, text, e) ? -1 : 0;
@@ -201,8 +204,15 @@ holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secr
 struct key_objects {
 	struct store *store;
 	json_t *all;                    /* array of objects that have the shape of a holder */
-	size_t malformed;
+	json_t *malformed;              /* names of others; NULL: not wanted */
 };
+
+static void
+is_malformed(struct key_objects *k, const char *name)
+{
+	if (k->malformed != NULL)
+		json_add(k->malformed, json_str(name));
+}
 
 static int
 collect(void *ctx, const struct store_object *o, struct err *e)
@@ -214,7 +224,7 @@ collect(void *ctx, const struct store_object *o, struct err *e)
 	int rc = 0;
 
 	if (o->bytes > KEY_OBJECT_MAX || strlen(o->name) != strlen("keys/") + 32) {
-		k->malformed++;         /* nothing that we wrote is that large or named so */
+		is_malformed(k, o->name);       /* nothing that we wrote is that large or named so */
 		return 0;
 	}
 	if (store_get(k->store, o->name, 0, 0, &text, e)) {
@@ -230,7 +240,7 @@ collect(void *ctx, const struct store_object *o, struct err *e)
 		json_add(k->all, object);
 		object = NULL;
 	} else {
-		k->malformed++;
+		is_malformed(k, o->name);
 	}
 out:
 	json_decref(object);
@@ -239,23 +249,21 @@ out:
 }
 
 int
-holder_read_all(struct store *s, json_t **all, size_t *malformed, struct err *e)
+holder_read_all(struct store *s, json_t **all, json_t *malformed, struct err *e)
 {
-	struct key_objects k = { .store = s, .all = json_array() };
+	struct key_objects k = { .store = s, .all = json_array(), .malformed = malformed };
 
 	if (store_list(s, "keys/", collect, &k, e)) {
 		json_decref(k.all);
 		return -1;
 	}
 	*all = k.all;
-	if (malformed != NULL)
-		*malformed = k.malformed;
 	return 0;
 }
 
-/* Splits an object into H, wrapped bytes (owned by the caller) and mac; false when malformed. */
+/* Splits an object into H, wrapped bytes (owned by the caller) and signature; false when malformed. */
 static bool
-take_apart(const json_t *object, char **header, struct buf *wrapped, uint8_t mac[32])
+take_apart(const json_t *object, char **header, struct buf *wrapped, uint8_t signature[CURVE_SIGNATURE_BYTES])
 {
 	json_t *copy = json_copy((json_t *)(uintptr_t)object);
 	const char *hex = json_opt_str(object, "wrapped", "");
@@ -263,26 +271,28 @@ take_apart(const json_t *object, char **header, struct buf *wrapped, uint8_t mac
 	bool good;
 
 	buf_reserve(wrapped, n);
-	good = n > AEAD_TAG_BYTES && secrets_get_hex(object, "wrapped", wrapped->data, n) && secrets_get_hex(object, "mac", mac, 32);
+	good = n > AEAD_TAG_BYTES && secrets_get_hex(object, "wrapped", wrapped->data, n) &&
+	    secrets_get_hex(object, "signature", signature, CURVE_SIGNATURE_BYTES);
 	wrapped->bytes = n;
 	json_object_del(copy, "wrapped");
-	json_object_del(copy, "mac");
+	json_object_del(copy, "signature");
 	*header = json_text(copy, JSON_COMPACT);
 	json_decref(copy);
 	return good;
 }
 
 bool
-holder_authentic(const json_t *object, const struct secrets *s)
+holder_authentic(const json_t *object, const uint8_t uuid[16], const struct secrets *s)
 {
 	struct buf wrapped = BUF_INIT;
+	struct err why = ERR_INIT;
 	char *header = NULL;
-	uint8_t mac[32], own[32];
-	bool good = take_apart(object, &header, &wrapped, mac);
+	uint8_t signature[CURVE_SIGNATURE_BYTES], in[SIGNED_BYTES];
+	bool good = take_apart(object, &header, &wrapped, signature);
 
 	if (good) {
-		holder_mac(own, s, header, wrapped.data, wrapped.bytes);
-		good = bytes_equal_secret(own, mac, 32);
+		signed_bytes(in, uuid, header, wrapped.data, wrapped.bytes);
+		good = curve_verify(signature, s->authority_public, in, sizeof(in), &why) == 0;
 	}
 	buf_free(&wrapped);
 	free(header);
@@ -295,13 +305,14 @@ unwrap(const json_t *object, const uint8_t uuid[16], const struct identity *self
 {
 	struct buf wrapped = BUF_INIT;
 	char *header = NULL;
-	uint8_t mac[32], ephemeral[32], key[32];
+	uint8_t signature[CURVE_SIGNATURE_BYTES], ephemeral[32], key[32];
 	struct aead *aead = NULL;
+	uint8_t pin[32];
 	json_t *names;
 	bool same;
 	int rc = -1;
 
-	if (!take_apart(object, &header, &wrapped, mac) || !secrets_get_hex(object, "ephemeral", ephemeral, 32)) {
+	if (!take_apart(object, &header, &wrapped, signature) || !secrets_get_hex(object, "ephemeral", ephemeral, 32)) {
 		err_set(e, ERR_CORRUPT, "it is malformed");
 		goto out;
 	}
@@ -314,9 +325,17 @@ unwrap(const json_t *object, const uint8_t uuid[16], const struct identity *self
 	names = vault_names(secrets);
 	same = json_equal(names, json_object_get(object, "vaults"));
 	json_decref(names);
-	if (!same || !holder_authentic(object, secrets)) {
+	if (!same || !holder_authentic(object, uuid, secrets)) {
 		holder_secrets_wipe(secrets);
-		err_set(e, ERR_CORRUPT, "its header was changed by somebody without the catalog key");
+		err_set(e, ERR_CORRUPT, "it was not written, or was changed, by somebody who is no recovery holder");
+		goto out;
+	}
+	/* Whoever wraps secrets of his own for us can sign them with an authority of his own: the pin tells. */
+	identity_pin(pin, uuid, secrets);
+	if (self->pinned && !bytes_equal_secret(pin, self->pin, sizeof(pin))) {
+		holder_secrets_wipe(secrets);
+		err_set(e, ERR_KEY, "the secrets of this repository are others than the key file is pinned to");
+		err_hint(e, "%s", repo_pin_hint);
 		goto out;
 	}
 	rc = 0;

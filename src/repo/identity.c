@@ -24,11 +24,12 @@ void
 identity_pin(uint8_t pin[32], const uint8_t uuid[16], const struct secrets *s)
 {
 	static const char text[] = "holdfast 1 pin";
-	uint8_t in[sizeof(text) - 1 + 16 + 32];
+	uint8_t in[sizeof(text) - 1 + 16 + 32 + 32];
 
 	memcpy(in, text, sizeof(text) - 1);
 	memcpy(in + sizeof(text) - 1, uuid, 16);
 	memcpy(in + sizeof(text) - 1 + 16, s->chunk_id, 32);
+	memcpy(in + sizeof(text) - 1 + 16 + 32, s->authority_public, 32);
 	hash_hmac(pin, s->catalog, sizeof(s->catalog), in, sizeof(in));
 	mem_wipe(in, sizeof(in));
 }

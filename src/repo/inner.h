@@ -20,6 +20,8 @@ struct vault {
 
 struct secrets {
 	uint8_t catalog[32], chunk_id[32];
+	uint8_t authority_public[32];   /* Ed25519: signs key objects; in the pin */
+	uint8_t authority[32];          /* its seed; zero for an agent, who lets nobody in */
 	struct vault *vaults;           /* by epoch, oldest first; two of one epoch are possible (two rotations at once) */
 	size_t vault_count;
 };
@@ -76,10 +78,11 @@ int holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *se
     enum key_role role, const char *public_hex, json_t *scrypt, struct err *e) MUST_USE;
 int holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT],
     const char *name, const char *passphrase, struct err *e) MUST_USE;
-/* All objects below keys/ that have the shape of a holder (an array, owned by the caller); `malformed` (or NULL) gets how many have not. */
-int holder_read_all(struct store *s, json_t **all, size_t *malformed, struct err *e) MUST_USE;
-/* Whether an object was written by somebody with the catalog key. */
-bool holder_authentic(const json_t *object, const struct secrets *s);
+/* All objects below keys/ that have the shape of a holder (an array, owned by the caller); the names of others are added to `malformed`
+ * (or NULL). */
+int holder_read_all(struct store *s, json_t **all, json_t *malformed, struct err *e) MUST_USE;
+/* Whether an object was written by a recovery holder of this repository. */
+bool holder_authentic(const json_t *object, const uint8_t uuid[16], const struct secrets *s);
 /* Newest epoch first: as the objects themselves claim, which proves nothing. */
 void holder_sort_by_epoch(json_t *all);
 /* Finds and opens the secrets for `self`, or for a passphrase (then fills `self`): what all of its objects have. */
@@ -87,6 +90,7 @@ int holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, 
     char holder_id[ID_TEXT], struct err *e) MUST_USE;
 
 /* repo.c */
+extern const char repo_pin_hint[];
 bool repo_id_parse(uint8_t id[ID_BYTES], const char *hex);
 int repo_uuid_parse(uint8_t uuid[16], const char *text);
 /* Whether `text` is what we would write for this value: no byte of it may be another without being noticed. */

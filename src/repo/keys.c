@@ -10,12 +10,12 @@
 
 /* What an operator does with holders. */
 
-/* Takes out what was not written by somebody with the catalog key. */
+/* Takes out what was not written by a recovery holder. */
 static void
-drop_foreign(json_t *all, const struct secrets *s)
+drop_foreign(json_t *all, const struct repo *r)
 {
 	for (size_t i = json_array_size(all); i-- > 0;)
-		if (!holder_authentic(json_array_get(all, i), s))
+		if (!holder_authentic(json_array_get(all, i), r->uuid, &r->secrets))
 			json_array_remove(all, i);
 }
 
@@ -35,17 +35,21 @@ to_holder(const struct repo *r, const json_t *object, struct holder *h)
 int
 keys_list(struct repo *r, struct holder **holders, size_t *count, size_t *foreign, struct err *e)
 {
-	json_t *all, *object;
+	json_t *all, *object, *malformed = json_array();
 	size_t i, n = 0;
 
-	if (holder_read_all(r->store, &all, foreign, e))
+	if (holder_read_all(r->store, &all, malformed, e)) {
+		json_decref(malformed);
 		return -1;
+	}
+	*foreign = json_array_size(malformed);
+	json_decref(malformed);
 	*holders = mem_zero(json_array_size(all), sizeof(**holders));
 	json_array_foreach(all, i, object) {
 		struct holder h = { .objects = 1 };
 		size_t at = 0;
 
-		if (!holder_authentic(object, &r->secrets)) {
+		if (!holder_authentic(object, r->uuid, &r->secrets)) {
 			++*foreign;
 			continue;
 		}
@@ -68,6 +72,44 @@ keys_list(struct repo *r, struct holder **holders, size_t *count, size_t *foreig
 	return 0;
 }
 
+/* `o` (or NULL) is an object that nobody with our authority wrote. */
+static json_t *
+foreign_json(const char *name, const json_t *o)
+{
+	json_t *f = json_object();
+
+	json_put_str(f, "object", name);
+	json_put_str(f, "name", json_opt_str(o, "name", NULL));
+	json_put_str(f, "role", json_opt_str(o, "role", NULL));
+	json_put_str(f, "public_key", json_opt_str(o, "public", NULL));
+	return f;
+}
+
+int
+keys_foreign(struct repo *r, json_t **foreign, struct err *e)
+{
+	json_t *all, *object, *malformed = json_array();
+	size_t i;
+
+	if (holder_read_all(r->store, &all, malformed, e)) {
+		json_decref(malformed);
+		return -1;
+	}
+	*foreign = json_array();
+	json_array_foreach(malformed, i, object)
+		json_add(*foreign, foreign_json(json_string_value(object), NULL));
+	json_array_foreach(all, i, object) {
+		char *name = mem_printf("keys/%s", json_opt_str(object, "id", ""));
+
+		if (!holder_authentic(object, r->uuid, &r->secrets))
+			json_add(*foreign, foreign_json(name, object));
+		free(name);
+	}
+	json_decref(malformed);
+	json_decref(all);
+	return 0;
+}
+
 static int
 need_recovery(const struct repo *r, const char *what, struct err *e)
 {
@@ -84,7 +126,7 @@ keys_add(struct repo *r, const char *name, enum key_role role, const char *publi
 	size_t count, foreign, i;
 	bool there = false;
 
-	if (role == KEY_RECOVERY && need_recovery(r, "let in a recovery holder", e))
+	if (need_recovery(r, "let in a holder", e))
 		return -1;
 	if (keys_list(r, &holders, &count, &foreign, e))
 		return -1;
@@ -128,7 +170,7 @@ authentic(struct repo *r, json_t **all, struct err *e)
 {
 	if (holder_read_all(r->store, all, NULL, e))
 		return -1;
-	drop_foreign(*all, &r->secrets);
+	drop_foreign(*all, r);
 	holder_sort_by_epoch(*all);
 	return 0;
 }
@@ -310,6 +352,28 @@ remove_objects(struct repo *r, const char *holder_id, struct err *e)
 	return rc;
 }
 
+/* "keys/<id>" names an object that is no holder's. */
+static int
+remove_foreign(struct repo *r, const char *name, struct err *e)
+{
+	json_t *foreign, *object;
+	size_t i;
+	int rc;
+
+	if (keys_foreign(r, &foreign, e))
+		return -1;
+	err_set(e, ERR_NOT_FOUND, "no foreign object \"%s\"", name);
+	rc = err_hint(e, "`holdfast keys list` shows the foreign ones; a holder is removed by its name or id.");
+	json_array_foreach(foreign, i, object)
+		if (rc != 0 && strcmp(json_opt_str(object, "object", ""), name) == 0) {
+			err_clear(e);
+			rc = store_remove(r->store, name, e);
+			break;
+		}
+	json_decref(foreign);
+	return rc;
+}
+
 int
 keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e)
 {
@@ -318,6 +382,8 @@ keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e
 	char id[33] = "";
 	bool last, self;
 
+	if (strncmp(holder_id, "keys/", strlen("keys/")) == 0)
+		return remove_foreign(r, holder_id, e);
 	if (keys_list(r, &holders, &count, &foreign, e))
 		return -1;
 	for (size_t i = 0; i < count; i++) {

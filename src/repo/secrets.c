@@ -15,6 +15,8 @@ holder_secrets_new(struct secrets *s)
 {
 	rand_bytes(s->catalog, sizeof(s->catalog));
 	rand_bytes(s->chunk_id, sizeof(s->chunk_id));
+	rand_bytes(s->authority, sizeof(s->authority));
+	curve_ed25519_public(s->authority_public, s->authority);
 	s->vaults = NULL;
 	s->vault_count = 0;
 	secrets_add(s, 1);
@@ -95,7 +97,8 @@ oldest_epoch(const void *a, const void *b)
 void
 secrets_merge(struct secrets *s, struct secrets *from)
 {
-	bool same = memcmp(s->catalog, from->catalog, 32) == 0 && memcmp(s->chunk_id, from->chunk_id, 32) == 0;
+	bool same = memcmp(s->catalog, from->catalog, 32) == 0 && memcmp(s->chunk_id, from->chunk_id, 32) == 0 &&
+	    memcmp(s->authority_public, from->authority_public, 32) == 0;
 
 	/* An object with other secrets was planted: its vaults are not ours. */
 	for (size_t i = 0; same && i < from->vault_count; i++)
@@ -133,6 +136,9 @@ secrets_text(const struct secrets *s, enum key_role role)
 
 	secrets_put_hex(payload, "catalog", s->catalog, 32);
 	secrets_put_hex(payload, "chunk_id", s->chunk_id, 32);
+	secrets_put_hex(payload, "authority_public", s->authority_public, 32);
+	if (role == KEY_RECOVERY)
+		secrets_put_hex(payload, "authority", s->authority, 32);
 	for (size_t i = 0; i < s->vault_count; i++) {
 		json_t *v = json_object();
 
@@ -148,15 +154,38 @@ secrets_text(const struct secrets *s, enum key_role role)
 	return text;
 }
 
-/* One element of "vaults"; it comes behind the one before it. */
+/* One element of "vaults"; it comes behind the one before it.  Its halves must belong together. */
 static bool
 read_vault(const json_t *text, const struct vault *before, struct vault *v)
 {
 	struct err shape = ERR_INIT;
+	uint8_t own[32];
 
 	v->epoch = (uint32_t)json_need_int(text, "epoch", 1, UINT32_MAX, &shape);
 	v->readable = secrets_get_hex(text, "private", v->private_key, 32);
-	return shape.kind == ERR_NONE && secrets_get_hex(text, "public", v->public_key, 32) && (before == NULL || oldest_epoch(before, v) < 0);
+	if (shape.kind != ERR_NONE || !secrets_get_hex(text, "public", v->public_key, 32) || (before != NULL && oldest_epoch(before, v) >= 0))
+		return false;
+	if (!v->readable)
+		return true;
+	curve_x25519_public(own, v->private_key);
+	return memcmp(own, v->public_key, sizeof(own)) == 0;
+}
+
+/* All but the vaults.  The seed of the authority is there for those that read. */
+static bool
+read_keys(const json_t *payload, struct secrets *s)
+{
+	uint8_t own[32];
+
+	if (!secrets_get_hex(payload, "catalog", s->catalog, 32) || !secrets_get_hex(payload, "chunk_id", s->chunk_id, 32) ||
+	    !secrets_get_hex(payload, "authority_public", s->authority_public, 32))
+		return false;
+	if (json_object_get(payload, "authority") == NULL)
+		return true;
+	if (!secrets_get_hex(payload, "authority", s->authority, 32))
+		return false;
+	curve_ed25519_public(own, s->authority);
+	return memcmp(own, s->authority_public, sizeof(own)) == 0;
 }
 
 int
@@ -169,8 +198,7 @@ secrets_read(const void *text, size_t bytes, struct secrets *s, struct err *e)
 	if (payload == NULL)
 		return -1;
 	vaults = json_need_array(payload, "vaults", e);
-	if (e->kind != ERR_NONE || !secrets_get_hex(payload, "catalog", s->catalog, 32) || !secrets_get_hex(payload, "chunk_id", s->chunk_id, 32) ||
-	    json_array_size(vaults) == 0 || json_array_size(vaults) > SECRETS_VAULTS_MAX) {
+	if (e->kind != ERR_NONE || !read_keys(payload, s) || json_array_size(vaults) == 0 || json_array_size(vaults) > SECRETS_VAULTS_MAX) {
 		err_set(e, ERR_CORRUPT, "the wrapped secrets have another shape than format 1");
 		goto out;
 	}

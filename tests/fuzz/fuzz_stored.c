@@ -170,7 +170,7 @@ plain_object(const char *name, const struct buf *text)
 	must(store_put(store, name, text->data, text->bytes, &e), &e);
 	if (keys_list(repo, &holders, &count, &foreign, &e) == 0) {
 		if (count != 1)
-			abort();        /* no holder comes to be without the catalog key */
+			abort();        /* no holder comes to be that none let in */
 		free(holders);
 	}
 	err_clear(&e);

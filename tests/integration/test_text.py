@@ -437,7 +437,18 @@ def test_a_new_holder_is_told_what_its_key_file_needs(story, tmp_path):
     # The pin of another repository is found out.
     key.write_text(re.sub('"pin": "[0-9a-f]{8}', '"pin": "00000000', key.read_text()))
     agent.fails(FAILED, "list", "--key-file", str(key), says="pinned to")
-    assert re.match(r'Epoch 2 has begun: .* 2 holders have\.\n\Z', agent.ok("keys", "rotate").text)
+    rotated = agent.ok("keys", "rotate").text
+    assert re.match(r'Epoch 2 has begun: .* 2 holders have:\n', rotated)
+    for holder in told["holders"]:
+        assert f'"{holder["name"]}" ({holder["role"]}, {holder["id"][:12]}), public key {holder["public_key"][:32]}\n' in rotated
+    # What somebody else put there is shown, gets nothing, and can be taken away.
+    planted = "keys/" + 32 * "7"
+    agent.repository.write(planted, b"{}")
+    listed = agent("keys", "list", "--json")
+    assert listed.code == WARNINGS and [x["object"] for x in listed.json["foreign"]] == [planted]
+    assert f"foreign    {planted}\n" in agent("keys", "list").text
+    agent("keys", "remove", planted)
+    assert agent("keys", "list", "--json").json["foreign"] == [] and planted not in agent.repository.objects()
     removed = agent("keys", "remove", "as-added")
     assert removed.code == WARNINGS and removed.text.count("\n") == 1
     assert removed.text.startswith('"as-added" (recovery, ') and "`holdfast keys rotate`" in removed.text

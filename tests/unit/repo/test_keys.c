@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include "base/rand.h"
+#include "codec/curve.h"
+#include "repo/inner.h"
 #include "store/fault.h"
 
 static struct holder
@@ -93,7 +96,7 @@ an_identity_from_another_machine_is_let_in_by_its_public_key(void **state)
 }
 
 static void
-an_agent_lets_in_no_reader_and_rotates_nothing(void **state)
+an_agent_lets_nobody_in_and_rotates_nothing(void **state)
 {
 	struct world *w = world_new();
 	struct err e = ERR_INIT;
@@ -110,7 +113,8 @@ an_agent_lets_in_no_reader_and_rotates_nothing(void **state)
 	assert_int_equal(keys_rotate(agent, &epoch, &e), -1);
 	assert_int_equal(e.kind, ERR_KEY);
 	err_clear(&e);
-	must(keys_add(agent, "second-agent", KEY_AGENT, public_key, NULL, holder, &e));
+	assert_int_equal(keys_add(agent, "second-agent", KEY_AGENT, public_key, NULL, holder, &e), -1);
+	assert_int_equal(e.kind, ERR_KEY);
 	identity_free(i);
 	repo_free(agent);
 	world_free(w);
@@ -393,6 +397,111 @@ a_key_that_one_object_alone_has_outlives_every_tidying(void **state)
 	world_free(w);
 }
 
+/* What an agent's key and the bucket are enough for: an object with the right catalog key, signed with what an agent has or makes. */
+static void
+plant(struct world *w, const struct secrets *s, const char *name, enum key_role role, const char *public_key, char object[38])
+{
+	struct err e = ERR_INIT;
+	struct holder *holders;
+	size_t count, foreign;
+	char holder[RAND_ID_TEXT];
+	json_t *all;
+
+	rand_id(holder);
+	must(holder_put(w->store, w->repo->uuid, s, holder, name, role, public_key, NULL, &e));
+	must(keys_list(w->repo, &holders, &count, &foreign, &e));
+	assert_int_equal(foreign, 1);
+	assert_int_equal(count, 2);
+	free(holders);
+	must(keys_foreign(w->repo, &all, &e));
+	assert_int_equal(json_array_size(all), 1);
+	assert_string_equal(json_opt_str(json_array_get(all, 0), "name", ""), name);
+	assert_string_equal(json_opt_str(json_array_get(all, 0), "role", ""), key_role_name(role));
+	snprintf(object, 38, "%s", json_opt_str(json_array_get(all, 0), "object", ""));
+	json_decref(all);
+}
+
+static int
+any_name(void *ctx, const struct store_object *o, struct err *e)
+{
+	(void)e;
+	snprintf(ctx, 38, "%s", o->name);
+	return 0;
+}
+
+static void
+a_reader_that_an_agent_plants_gets_no_key_and_counts_for_nothing(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct repo *agent = world_open(w, w->agent_key, false, &e);
+	struct identity *thief = identity_new("auditor", KEY_RECOVERY);
+	char public_key[KEY_PUBLIC_TEXT], *path = mem_printf("%s/thief.key", w->dir), object[38], own[38];
+	struct store_object o;
+	uint32_t epoch;
+
+	(void)state;
+	must(identity_write(thief, path, &e));
+	identity_public(thief, public_key);
+	must(store_list(w->store, "keys/", any_name, own, &e));
+	plant(w, &agent->secrets, "auditor", KEY_RECOVERY, public_key, object);
+	/* Not for the guard of the last one either: an agent may remove, and "recovery" is all there is. */
+	assert_int_equal(keys_remove(agent, "recovery", false, &e), -1);
+	assert_int_equal(e.kind, ERR_REFUSED);
+	err_clear(&e);
+	must(keys_rotate(w->repo, &epoch, &e));
+	assert_null(world_open(w, path, false, &e));
+	assert_int_equal(e.kind, ERR_CORRUPT);
+	err_clear(&e);
+	assert_int_equal(keys_remove(w->repo, "auditor", true, &e), -1);
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
+	err_clear(&e);
+	must(keys_remove(w->repo, object, false, &e));
+	assert_int_equal(store_stat(w->store, object, &o, &e), -1);
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
+	err_clear(&e);
+	/* A holder's own object is not taken for a foreign one. */
+	assert_int_equal(keys_remove(w->repo, own, true, &e), -1);
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
+	identity_free(thief);
+	repo_free(agent);
+	free(path);
+	world_free(w);
+}
+
+/* The other way round: secrets for us, all as ours but for a newer vault key that the thief can open, and an authority of his own. */
+static void
+a_vault_key_that_an_agent_plants_is_not_sealed_to(void **state)
+{
+	static const char *const victims[] = { "recovery", "agent" };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		for (int own_authority = 0; own_authority < 2; own_authority++) {
+			struct world *w = world_new();
+			struct err e = ERR_INIT;
+			struct repo *agent = world_open(w, w->agent_key, false, &e), *victim;
+			struct holder h = named(w->repo, victims[i]);
+			char object[38];
+
+			secrets_add(&agent->secrets, 99);
+			if (own_authority) {
+				rand_bytes(agent->secrets.authority, 32);
+				curve_ed25519_public(agent->secrets.authority_public, agent->secrets.authority);
+			}
+			plant(w, &agent->secrets, victims[i], h.role, h.public_key, object);
+			victim = world_open(w, i == 0 ? w->key : w->agent_key, false, &e);
+			if (victim == NULL)
+				fail_msg("%s", e.msg);
+			assert_int_equal(victim->secrets.vault_count, 1);
+			assert_int_equal(victim->secrets.vaults[0].epoch, 1);
+			assert_int_equal(victim->secrets.vaults[0].readable, i == 0);
+			repo_free(victim);
+			repo_free(agent);
+			world_free(w);
+		}
+}
+
 /* Somebody with the bucket makes a repository of his own, with a vault that he can read, and lets our public key in. */
 static void
 a_repository_put_in_the_place_of_ours_is_refused(void **state)
@@ -463,11 +572,13 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_passphrase_opens_and_another_does_not),
 		cmocka_unit_test(an_identity_from_another_machine_is_let_in_by_its_public_key),
-		cmocka_unit_test(an_agent_lets_in_no_reader_and_rotates_nothing),
+		cmocka_unit_test(an_agent_lets_nobody_in_and_rotates_nothing),
 		cmocka_unit_test(after_a_rotation_old_and_new_backups_are_read_and_old_keys_go_later),
 		cmocka_unit_test(of_two_rotations_at_once_nothing_is_sealed_to_a_key_that_is_lost),
 		cmocka_unit_test(an_agent_gets_a_key_last),
 		cmocka_unit_test(a_key_that_one_object_alone_has_outlives_every_tidying),
+		cmocka_unit_test(a_reader_that_an_agent_plants_gets_no_key_and_counts_for_nothing),
+		cmocka_unit_test(a_vault_key_that_an_agent_plants_is_not_sealed_to),
 		cmocka_unit_test(a_removed_holder_is_out_and_the_last_reader_stays),
 		cmocka_unit_test(a_repository_put_in_the_place_of_ours_is_refused),
 		cmocka_unit_test(key_files_are_private_and_never_overwritten),
