@@ -249,6 +249,61 @@ check_first_seen(const struct repo *r, const uint8_t pin[32], struct err *e)
 	return rc;
 }
 
+/* The newest vault key that this holder ever had here: "EPOCH PUBLIC" in a file of its own, since another holder's rotation may have come to us
+ * and not yet to that one. */
+static void
+remember_newest(const char *path, const struct vault *newest)
+{
+	char hex[65], *text;
+	struct err none = ERR_INIT;
+
+	hex_encode(hex, newest->public_key, 32);
+	text = mem_printf("%u %s", newest->epoch, hex);
+	if (file_write_replace(path, text, strlen(text), S_IRUSR | S_IWUSR, &none) != 0)
+		err_clear(&none);       /* a read-only cache remembers nothing */
+	free(text);
+}
+
+static bool
+recall_newest(const char *path, struct vault *seen)
+{
+	struct buf kept = BUF_INIT;
+	struct err none = ERR_INIT;
+	char hex[65];
+	bool good = file_read(&kept, path, 128, &none) == 0 && sscanf((char *)kept.data, "%u %64[0-9a-f]", &seen->epoch, hex) == 2 &&
+	    strlen(hex) == 64 && hex_decode(seen->public_key, 32, hex);
+
+	buf_free(&kept);
+	return good;
+}
+
+/* Who writes the bucket can take our newest object away and bring an older one back: we would seal to a key that somebody has who is out. */
+static int
+check_newest_seen(const struct repo *r, struct err *e)
+{
+	const struct secrets *s = &r->secrets;
+	const struct vault *newest = &s->vaults[s->vault_count - 1];
+	struct vault seen = { .epoch = 0 };
+	char own[65], *path;
+	bool known;
+	int rc = 0;
+
+	if (r->cache == NULL)
+		return 0;
+	hex_encode(own, r->self->x_public, 32);
+	path = mem_printf("%s/newest-%.16s", r->cache, own);
+	known = recall_newest(path, &seen);
+	if (known && !secrets_have(s, &seen)) {
+		rc = err_set(e, ERR_KEY, "the repository has gone back to vault epoch %u; \"%s\" remembers epoch %u", newest->epoch, path, seen.epoch);
+		err_hint(e, "Somebody took this key's newest object away or brought an older one back: `holdfast keys rotate` elsewhere mends that. "
+		    "If you brought the repository back from a copy, remove that file.");
+	} else if (!known || seen.epoch != newest->epoch || memcmp(seen.public_key, newest->public_key, 32) != 0) {
+		remember_newest(path, newest);
+	}
+	free(path);
+	return rc;
+}
+
 /* The pin of a key file was compared when its object was opened: here is the rest. */
 static int
 check_pin(const struct repo *r, struct err *e)
@@ -262,7 +317,7 @@ check_pin(const struct repo *r, struct err *e)
 	identity_pin(pin, r->uuid, &r->secrets);
 	if (!r->self->pinned && check_first_seen(r, pin, e))
 		return err_hint(e, "%s", repo_pin_hint);
-	return 0;
+	return check_newest_seen(r, e);
 }
 
 static int

@@ -502,6 +502,73 @@ a_vault_key_that_an_agent_plants_is_not_sealed_to(void **state)
 		}
 }
 
+struct named_epoch {
+	struct store *store;
+	const char *name;
+	unsigned epoch;
+};
+
+static int
+remove_that_epoch(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct named_epoch *n = ctx;
+	struct buf text = BUF_INIT;
+	json_t *object;
+	bool it;
+
+	must_at(store_get(n->store, o->name, 0, 0, &text, e), e, o->name, __LINE__);
+	object = json_parse(text.data, text.bytes, "key object", e);
+	it = strcmp(json_opt_str(object, "name", ""), n->name) == 0 && json_opt_int(object, "epoch", 0) == n->epoch;
+	json_decref(object);
+	buf_free(&text);
+	return it ? store_remove(n->store, o->name, e) : 0;
+}
+
+/* Who writes the bucket needs no key for this: the older object is genuine. */
+static void
+an_agent_does_not_go_back_to_an_older_key(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct named_epoch newest = { w->store, "agent", 2 };
+	struct repo *r;
+	char *command;
+	uint32_t epoch;
+
+	(void)state;
+	repo_free(world_open(w, w->agent_key, true, &e));
+	must(keys_rotate(w->repo, &epoch, &e));
+	/* It has not seen the new key yet in this cache, only we have: each holder remembers its own. */
+	repo_free(w->repo);
+	w->repo = world_open(w, w->key, true, &e);
+	r = world_open(w, w->agent_key, true, &e);
+	assert_non_null(r);
+	assert_int_equal(r->secrets.vaults[r->secrets.vault_count - 1].epoch, 2);
+	repo_free(r);
+	must(store_list(w->store, "keys/", remove_that_epoch, &newest, &e));
+	assert_null(world_open(w, w->agent_key, true, &e));
+	assert_int_equal(e.kind, ERR_KEY);
+	assert_non_null(strstr(e.msg, "gone back to vault epoch 1"));
+	assert_non_null(strstr(e.hint, "keys rotate"));
+	err_clear(&e);
+	repo_free(w->repo);
+	w->repo = world_open(w, w->key, true, &e);
+	assert_non_null(w->repo);
+	/* What the hint says mends it. */
+	must(keys_rotate(w->repo, &epoch, &e));
+	r = world_open(w, w->agent_key, true, &e);
+	assert_non_null(r);
+	repo_free(r);
+	/* It is in the cache, which may be damaged at any time. */
+	command = mem_printf("for f in %s/%s/newest-*; do echo scribble > $f || exit; done", w->cache, w->uuid);
+	assert_int_equal(system(command), 0);
+	free(command);
+	r = world_open(w, w->agent_key, true, &e);
+	assert_non_null(r);
+	repo_free(r);
+	world_free(w);
+}
+
 /* Somebody with the bucket makes a repository of his own, with a vault that he can read, and lets our public key in. */
 static void
 a_repository_put_in_the_place_of_ours_is_refused(void **state)
@@ -579,6 +646,7 @@ main(void)
 		cmocka_unit_test(a_key_that_one_object_alone_has_outlives_every_tidying),
 		cmocka_unit_test(a_reader_that_an_agent_plants_gets_no_key_and_counts_for_nothing),
 		cmocka_unit_test(a_vault_key_that_an_agent_plants_is_not_sealed_to),
+		cmocka_unit_test(an_agent_does_not_go_back_to_an_older_key),
 		cmocka_unit_test(a_removed_holder_is_out_and_the_last_reader_stays),
 		cmocka_unit_test(a_repository_put_in_the_place_of_ours_is_refused),
 		cmocka_unit_test(key_files_are_private_and_never_overwritten),
