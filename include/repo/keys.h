@@ -65,7 +65,7 @@ int keys_list(struct repo *r, struct holder **holders, size_t *count, size_t *fo
 int keys_foreign(struct repo *r, json_t **foreign, struct err *e) MUST_USE;
 
 /* Adds a holder by public identity (64 or 128 hex digits), or by passphrase.  Needs a recovery holder: an agent lets nobody in.
- * The new object is read back and opened as far as we can before it counts (R29).  `holder_id` gets the new id. */
+ * The new object is read back and compared before it counts (R29).  `holder_id` gets the new id. */
 int keys_add(struct repo *r, const char *name, enum key_role role, const char *public_key, const char *passphrase, char holder_id[33],
     struct err *e) MUST_USE;
 

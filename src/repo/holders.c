@@ -125,22 +125,24 @@ holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *secret
     enum key_role role, const char *public_hex, json_t *scrypt, struct err *e)
 {
 	json_t *object = json_object();
-	uint8_t receiver[32];
-	char id[RAND_ID_TEXT], now[CLOCK_TEXT], x_hex[65];
+	uint8_t receiver[CURVE_KEY_BYTES], identity[2 * CURVE_KEY_BYTES];
+	size_t digits = strlen(public_hex);
+	char id[RAND_ID_TEXT], now[CLOCK_TEXT], hex[KEY_PUBLIC_TEXT];
 	int rc;
 
-	snprintf(x_hex, sizeof(x_hex), "%.64s", public_hex);
 	if (secrets->vault_count > SECRETS_VAULTS_MAX) {
 		json_decref(object);
 		json_decref(scrypt);
 		return err_set(e, ERR_REFUSED, "a repository has at most %d vault keys", SECRETS_VAULTS_MAX);
 	}
-	if ((strlen(public_hex) != 64 && strlen(public_hex) != 128) || !hex_decode(receiver, 32, x_hex)) {
+	if ((digits != 64 && digits != 128) || !hex_decode(identity, digits / 2, public_hex)) {
 		json_decref(object);
 		json_decref(scrypt);
 		err_set(e, ERR_USAGE, "a public key has 64 or 128 hexadecimal digits");
 		return err_hint(e, "`holdfast keys identity` prints the public key of the identity that it makes.");
 	}
+	memcpy(receiver, identity, sizeof(receiver));
+	hex_encode(hex, identity, digits / 2);  /* in small letters: a holder looks for its key as it writes it */
 	rand_id(id);
 	json_put_int(object, "holdfast_holder", 1);
 	json_put_str(object, "id", id);
@@ -149,7 +151,7 @@ holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *secret
 	json_put_str(object, "role", key_role_name(role));
 	json_put_str(object, "kind", scrypt != NULL ? "passphrase" : "x25519");
 	json_put_str(object, "created", clock_format_s(now, clock_wall_us()));
-	json_put_str(object, "public", public_hex);
+	json_put_str(object, "public", hex);
 	json_put_int(object, "epoch", secrets->vaults[secrets->vault_count - 1].epoch);
 	json_put(object, "vaults", vault_names(secrets));
 	if (scrypt != NULL)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 #include "base/rand.h"
@@ -125,20 +126,23 @@ keys_add(struct repo *r, const char *name, enum key_role role, const char *publi
 	struct holder *holders;
 	size_t count, foreign, i;
 	bool there = false;
+	int rc;
 
 	if (need_recovery(r, "let in a holder", e))
 		return -1;
 	if (keys_list(r, &holders, &count, &foreign, e))
 		return -1;
 	for (i = 0; i < count; i++)
-		there = there || (public_key != NULL && strncmp(holders[i].public_key, public_key, 64) == 0) || strcmp(holders[i].name, name) == 0;
+		there = there || (public_key != NULL && strncasecmp(holders[i].public_key, public_key, 64) == 0) || strcmp(holders[i].name, name) == 0;
 	free(holders);
 	if (there)
 		return err_set(e, ERR_EXISTS, "a holder with this key or the name \"%s\" is there already", name);
 	rand_id(holder_id);
-	if (passphrase != NULL)
-		return holder_put_passphrase(r->store, r->uuid, &r->secrets, holder_id, name, passphrase, e);
-	return holder_put(r->store, r->uuid, &r->secrets, holder_id, name, role, public_key, NULL, e);
+	rc = passphrase != NULL ? holder_put_passphrase(r->store, r->uuid, &r->secrets, holder_id, name, passphrase, e) :
+	    holder_put(r->store, r->uuid, &r->secrets, holder_id, name, role, public_key, NULL, e);
+	if (rc != 0 && e->hint[0] == '\0')
+		err_hint(e, "`holdfast keys list` shows whether it is there all the same: remove it then, and add it again.");
+	return rc;
 }
 
 /* ---- rotation ---- */
@@ -403,6 +407,10 @@ keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e
 		err_set(e, ERR_NOT_FOUND, "no holder \"%s\"", holder_id);
 		return err_hint(e, "`holdfast keys list` shows the holders.");
 	}
+	if (found->role == KEY_RECOVERY && need_recovery(r, "take the repository away from who can read it", e)) {
+		free(holders);
+		return -1;
+	}
 	memcpy(id, found->id, sizeof(id));
 	last = found->role == KEY_RECOVERY && recoverers == 1;
 	self = found->self;
@@ -411,7 +419,7 @@ keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e
 		return err_set(e, ERR_REFUSED, "holder \"%s\" is the one in use: remove it with another holder's key", holder_id);
 	if (last && !even_last) {
 		err_set(e, ERR_REFUSED, "\"%s\" is the last recovery holder: without it no backup can ever be read again", holder_id);
-		return err_hint(e, "Add another recovery holder first (R50).");
+		return err_hint(e, "Add another recovery holder first."); /* R50 */
 	}
 	return remove_objects(r, id, e);
 }

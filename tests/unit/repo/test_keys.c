@@ -33,6 +33,40 @@ write_secret(struct world *w, const char *name, const char *text)
 	return path;
 }
 
+/* Takes a backup of new data with one key and reads it with another. */
+static void
+sealed_by_is_read_by(struct world *w, const char *writer, const char *reader, unsigned seed, char id[33])
+{
+	struct err e = ERR_INIT;
+	struct repo *from = world_open(w, writer, false, &e), *to;
+	uint8_t *data = noise(100000, seed);
+	struct buf back = BUF_INIT;
+
+	assert_non_null(from);
+	backup_of(from, data, 100000, "2026-11-24T02:15:00Z", id);
+	repo_free(from);
+	to = world_open(w, reader, false, &e);
+	assert_non_null(to);
+	must(read_back(to, id, 0, &back, &e));
+	assert_memory_equal(back.data, data, 100000);
+	repo_free(to);
+	buf_free(&back);
+	free(data);
+}
+
+static void
+is_read_by(struct world *w, const char *reader, const char *id)
+{
+	struct err e = ERR_INIT;
+	struct repo *r = world_open(w, reader, false, &e);
+	struct buf back = BUF_INIT;
+
+	assert_non_null(r);
+	must(read_back(r, id, 0, &back, &e));
+	repo_free(r);
+	buf_free(&back);
+}
+
 static void
 a_passphrase_opens_and_another_does_not(void **state)
 {
@@ -92,6 +126,62 @@ an_identity_from_another_machine_is_let_in_by_its_public_key(void **state)
 	repo_free(r);
 	buf_free(&back);
 	free(path);
+	world_free(w);
+}
+
+/* A key in capitals opens like any other, or it counts as a way in that is none. */
+static void
+a_public_key_may_be_typed_in_capitals(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct identity *i = identity_new("offline", KEY_RECOVERY);
+	char public_key[KEY_PUBLIC_TEXT], *path = mem_printf("%s/offline.key", w->dir), holder[33], id[33];
+
+	(void)state;
+	must(identity_write(i, path, &e));
+	identity_public(i, public_key);
+	identity_free(i);
+	for (char *p = public_key; *p != '\0'; p++)
+		*p = (char)(*p >= 'a' ? *p - 'a' + 'A' : *p);
+	must(keys_add(w->repo, "offline", KEY_RECOVERY, public_key, NULL, holder, &e));
+	assert_int_equal(keys_add(w->repo, "again", KEY_RECOVERY, public_key, NULL, holder, &e), -1);
+	assert_int_equal(e.kind, ERR_EXISTS);
+	sealed_by_is_read_by(w, path, path, 1, id);
+	/* All of it is looked at, the half that proves reports too. */
+	err_clear(&e);
+	public_key[100] = 'x';
+	assert_int_equal(keys_add(w->repo, "typo", KEY_RECOVERY, public_key, NULL, holder, &e), -1);
+	free(path);
+	world_free(w);
+}
+
+/* R29. */
+static void
+a_holder_whose_object_is_not_what_was_written_is_not_let_in(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct identity *i = identity_new("verifier", KEY_RECOVERY);
+	char public_key[KEY_PUBLIC_TEXT], holder[33];
+	struct store_config config = { .kind = STORE_FOLDER, .path = w->objects };
+	struct store_faults faults = { .die_at = 0 };
+	struct store *s = store_fault_new(store_open(&config, false, &e), &faults);
+	struct repo_options o = { .key_file = w->key, .workers = 2 };
+	struct repo *r = repo_open(s, &o, &e);
+
+	(void)state;
+	assert_non_null(r);
+	identity_public(i, public_key);
+	identity_free(i);
+	/* Behind the two objects that are there. */
+	faults.get_at = faults.calls[STORE_GET] + 3;
+	faults.flip = 100;
+	assert_int_equal(keys_add(r, "verifier", KEY_RECOVERY, public_key, NULL, holder, &e), -1);
+	assert_int_equal(e.kind, ERR_CORRUPT);
+	assert_non_null(strstr(e.msg, "read back"));
+	repo_free(r);
+	store_free(s);
 	world_free(w);
 }
 
@@ -235,40 +325,6 @@ let_in_verifier(struct world *w)
 	identity_free(i);
 	must(keys_add(w->repo, "verifier", KEY_RECOVERY, public_key, NULL, holder, &e));
 	return path;
-}
-
-/* Takes a backup of new data with one key and reads it with another. */
-static void
-sealed_by_is_read_by(struct world *w, const char *writer, const char *reader, unsigned seed, char id[33])
-{
-	struct err e = ERR_INIT;
-	struct repo *from = world_open(w, writer, false, &e), *to;
-	uint8_t *data = noise(100000, seed);
-	struct buf back = BUF_INIT;
-
-	assert_non_null(from);
-	backup_of(from, data, 100000, "2026-11-24T02:15:00Z", id);
-	repo_free(from);
-	to = world_open(w, reader, false, &e);
-	assert_non_null(to);
-	must(read_back(to, id, 0, &back, &e));
-	assert_memory_equal(back.data, data, 100000);
-	repo_free(to);
-	buf_free(&back);
-	free(data);
-}
-
-static void
-is_read_by(struct world *w, const char *reader, const char *id)
-{
-	struct err e = ERR_INIT;
-	struct repo *r = world_open(w, reader, false, &e);
-	struct buf back = BUF_INIT;
-
-	assert_non_null(r);
-	must(read_back(r, id, 0, &back, &e));
-	repo_free(r);
-	buf_free(&back);
 }
 
 /* Holders: two that read, an agent.  The other rotation comes before our own object, another's, the agent's, and not at all. */
@@ -647,6 +703,8 @@ main(void)
 		cmocka_unit_test(a_reader_that_an_agent_plants_gets_no_key_and_counts_for_nothing),
 		cmocka_unit_test(a_vault_key_that_an_agent_plants_is_not_sealed_to),
 		cmocka_unit_test(an_agent_does_not_go_back_to_an_older_key),
+		cmocka_unit_test(a_public_key_may_be_typed_in_capitals),
+		cmocka_unit_test(a_holder_whose_object_is_not_what_was_written_is_not_let_in),
 		cmocka_unit_test(a_removed_holder_is_out_and_the_last_reader_stays),
 		cmocka_unit_test(a_repository_put_in_the_place_of_ours_is_refused),
 		cmocka_unit_test(key_files_are_private_and_never_overwritten),
