@@ -11,7 +11,8 @@
  *
  *	spec.env = childenv_list(env); spec.prepare = childenv_prepare; spec.prepare_ctx = env;
  *
- * Without that `prepare` the child has no password.
+ * Without that `prepare` the child has no password.  Where the target has a cage (R46) it enters that first, and all names here are
+ * those from inside: start and wait in one thread.
  */
 struct childenv;
 
@@ -20,9 +21,6 @@ struct childenv *childenv_new(const struct pg_target *target, const char *dbname
 
 /* Adds or replaces one more variable. */
 void childenv_set(struct childenv *env, const char *name, const char *value);
-
-/* The descriptor that holds the password, -1 without one: for a child that becomes another user, who must own it. */
-int childenv_secret(const struct childenv *env);
 
 const char *const *childenv_list(const struct childenv *env);   /* valid until the next childenv_set and the free */
 int childenv_prepare(void *env);                                /* for struct child_spec */

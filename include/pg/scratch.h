@@ -25,6 +25,7 @@ struct scratch_options {
 	const char *user;               /* unprivileged user when we are root; NULL: nobody named one, and it is "nobody" */
 	const struct pg_target *source; /* whose server's user the cluster should not run as; NULL: not known */
 	const char *bin_dir;            /* server programs; NULL: the usual folders */
+	const char *programs;           /* folder of more programs that will connect to it, to be seen inside; NULL: none */
 	int major;                      /* of the source */
 	const char *superuser;          /* its bootstrap superuser, so that ACLs of system objects read the same; NULL: "postgres" */
 	const char *preload;            /* its shared_preload_libraries; NULL or "": none */
@@ -60,7 +61,8 @@ void scratch_free(struct scratch *s);
 /* Removes what runs that were killed left below `dir`.  The number of folders, or -1. */
 int scratch_sweep(const char *dir, struct err *e);
 
-const struct pg_target *scratch_target(const struct scratch *s);       /* valid until freed */
+/* Valid until freed.  It names the cage, so that a pg_dump of it runs in there, too: code of the dump owns the server (R46). */
+const struct pg_target *scratch_target(const struct scratch *s);
 struct cage *scratch_cage(const struct scratch *s);                     /* for the pg_restore that works on it */
 const struct tools *scratch_tools(const struct scratch *s);
 uint64_t scratch_sort_bytes(const struct scratch *s);                   /* a maintenance_work_mem for each of `jobs` sessions */

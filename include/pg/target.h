@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+struct cage;
+
 /*
  * A PostgreSQL server as the operator configured it.  Strings are borrowed from the settings; NULL means libpq's own
  * default, with these exceptions (R49): libpq never looks at a service file or a password file that nobody named, no PG*
@@ -19,6 +21,7 @@ struct pg_target {
 	const char *maintenance_db;     /* to connect to for facts of the cluster ["postgres"] */
 	int64_t connect_timeout_ms;     /* [10 s] */
 	const char *bin_dir;            /* where pg_dump and pg_restore lie; NULL: looked for in the usual folders */
+	struct cage *cage;              /* whoever may own this server: programs that connect to it run in here; NULL: as we do */
 };
 
 #endif

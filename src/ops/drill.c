@@ -62,11 +62,15 @@ start_scratch(struct drill *d, struct err *e)
 	const json_t *settings = json_object_get(cluster, "settings");
 	const char *dir = d->settings->drill.dir != NULL ? d->settings->drill.dir : "/var/tmp";
 	uint64_t bytes = (uint64_t)json_opt_int(d->summary, "bytes", 0), floor = d->settings->drill.min_free_bytes;
+	struct err missing = ERR_INIT;
+	/* The dump of what was restored comes from the same pg_dump as the backup's, where it is there.  A server that is not is told first. */
+	int found = tools_find(&d->dump_tools, TOOLS_DUMP, d->settings->source.bin_dir, server_major(d->detail), &missing);
 	const struct scratch_options options = {
 		.dir = dir,
 		.user = d->settings->drill.user,
 		.source = &d->settings->source,
 		.bin_dir = d->settings->drill.bin_dir,
+		.programs = d->dump_tools.dir,
 		.major = server_major(d->detail),
 		.superuser = superuser_of(d->detail),
 		.preload = json_opt_str(settings, "shared_preload_libraries", NULL),
@@ -94,8 +98,9 @@ start_scratch(struct drill *d, struct err *e)
 		return -1;
 	}
 	json_put(d->outcome, "scratch", scratch_describe(d->scratch));
-	/* The dump of what was restored comes from the same pg_dump as the backup's, where it is there. */
-	return tools_find(&d->dump_tools, TOOLS_DUMP, d->settings->source.bin_dir, options.major, e);
+	if (found != 0)
+		*e = missing;
+	return found;
 }
 
 static int

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "pg/cage.h"
 #include "pg/conn_private.h"
 
 #define MOST 48
@@ -19,6 +20,7 @@ struct childenv {
 	char *list[MOST + 1];
 	size_t n;
 	int secret;                     /* memfd in pgpass format, -1 when there is none */
+	struct cage *cage;              /* to enter; NULL: none */
 };
 
 void
@@ -89,6 +91,17 @@ set_password(struct childenv *env, const struct pg_target *t, struct err *e)
 	return rc;
 }
 
+/* What differs inside a cage: a home of ours is not to be seen, a socket that is shown has another name, and a password another reader. */
+static int
+move_in(struct childenv *env, const struct pg_target *t, struct err *e)
+{
+	env->cage = t->cage;
+	childenv_set(env, "HOME", cage_folder_inside(t->cage));
+	if (t->host != NULL && strcmp(t->host, cage_shown(t->cage)) == 0)
+		childenv_set(env, "PGHOST", cage_shown_inside(t->cage));
+	return env->secret >= 0 ? cage_give(t->cage, env->secret, e) : 0;
+}
+
 struct childenv *
 childenv_new(const struct pg_target *t, const char *dbname, const char *options, struct err *e)
 {
@@ -116,17 +129,11 @@ childenv_new(const struct pg_target *t, const char *dbname, const char *options,
 	set_if(env, "PGSSLCERT", t->sslcert);
 	set_if(env, "PGSSLKEY", t->sslkey);
 	set_if(env, "PGOPTIONS", options);
-	if (set_password(env, t, e)) {
+	if (set_password(env, t, e) || (t->cage != NULL && move_in(env, t, e))) {
 		childenv_free(env);
 		return NULL;
 	}
 	return env;
-}
-
-int
-childenv_secret(const struct childenv *env)
-{
-	return env->secret;
 }
 
 const char *const *
@@ -135,12 +142,15 @@ childenv_list(const struct childenv *env)
 	return (const char *const *)env->list;
 }
 
-/* Between fork and exec: the descriptor keeps its number and its name, /dev/fd/N, in the child and in what that starts. */
+/* Between fork and exec.  Into the cage first, which closes what it was not given: then the descriptor keeps its number and its name, /dev/fd/N, in the child and in what that starts. */
 int
 childenv_prepare(void *ctx)
 {
 	const struct childenv *env = ctx;
+	int rc = env->cage != NULL ? cage_prepare(env->cage) : 0;
 
+	if (rc != 0)
+		return rc;
 	if (env->secret >= 0 && fcntl(env->secret, F_SETFD, 0) != 0)
 		return errno;
 	return 0;

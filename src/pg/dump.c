@@ -8,6 +8,7 @@
 #include "base/child.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "pg/cage.h"
 #include "pg/conn_private.h"
 #include "pg/dump_locks.h"
 #include "pg/dump_plan.h"
@@ -244,7 +245,7 @@ run_pg_dump(struct dump *d, size_t i, struct sink *out, struct err *e)
 		childenv_set(env, "PGTZ", "UTC");
 
 		struct child_spec spec = { .name = name, .argv = argv, .env = childenv_list(env), .pipe_out = true,
-			.batch = true, .prepare = childenv_prepare, .prepare_ctx = env };
+			.batch = true, .prepare = childenv_prepare, .prepare_ctx = env, .prepare_what = d->target.cage != NULL ? CAGE_WHAT : NULL };
 
 		child = child_start(&spec, e);
 	}
@@ -320,7 +321,7 @@ dump_end(struct dump *d, struct err *e)
 		return 0;
 	err_set(e, ERR_LOCKED, "table %s was renamed, rewritten or dropped while the dump ran", lost);
 	if (!d->ahead)
-		err_hint(e, "Set max_locks_per_transaction = %u on the server: then the dump locks its tables first, and such a change waits (R38).",
+		err_hint(e, "Set max_locks_per_transaction = %u on the server: then the dump locks its tables first, and such a change waits.",
 		    d->locks.wanted);
 	free(lost);
 	return -1;
@@ -384,7 +385,7 @@ dump_globals(const struct pg_target *target, const struct tools *tools, int64_t 
 	childenv_set(env, "PGDATESTYLE", "ISO");
 
 	struct child_spec spec = { .name = "pg_dumpall of roles and tablespaces", .argv = argv, .env = childenv_list(env), .pipe_out = true,
-		.prepare = childenv_prepare, .prepare_ctx = env };
+		.prepare = childenv_prepare, .prepare_ctx = env, .prepare_what = target->cage != NULL ? CAGE_WHAT : NULL };
 
 	child = child_start(&spec, e);
 	if (child != NULL)

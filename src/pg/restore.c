@@ -18,13 +18,10 @@ struct restore *
 restore_new(const struct restore_options *o, struct err *e)
 {
 	struct restore *r = mem_zero(1, sizeof(*r));
-	const char *host = o->target->host, *shown = cage_shown(o->cage);
 	struct buf options = BUF_INIT, name = BUF_INIT;
 
 	(void)e;
 	r->o = *o;
-	/* The socket of a caged cluster has another path from inside. */
-	r->host = mem_strdup(host != NULL && strcmp(host, shown) == 0 ? cage_shown_inside(o->cage) : host);
 	/* Timeouts of the role or the server are for applications.  No commit waits for the disk: restore_end does, for all. */
 	buf_addstr(&options, "-c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
 	    " -c default_transaction_read_only=off");
@@ -47,7 +44,6 @@ restore_free(struct restore *r)
 {
 	if (r == NULL)
 		return;
-	free(r->host);
 	free(r->options);
 	free(r->conninfo);
 	free(r);
@@ -57,19 +53,8 @@ restore_free(struct restore *r)
 
 struct job {
 	struct childenv *env;
-	struct cage *cage;
 	struct child *child;
 };
-
-/* Into the cage first: the descriptor with the password is opened for the program after all others were closed. */
-static int
-prepare(void *ctx)
-{
-	struct job *j = ctx;
-	int rc = cage_prepare(j->cage);
-
-	return rc != 0 ? rc : childenv_prepare(j->env);
-}
 
 static void
 job_end(struct job *j)
@@ -85,19 +70,13 @@ job_start(struct job *j, struct restore *r, const char *name, const char *const 
 {
 	const char *argv[16] = { r->o.tools->pg_restore };
 	struct pg_target target = *r->o.target;
-	struct child_spec spec = { .name = name, .argv = argv, .pipe_in = in, .pipe_out = listing, .prepare = prepare, .prepare_ctx = j };
+	struct child_spec spec = { .name = name, .argv = argv, .pipe_in = in, .pipe_out = listing, .prepare = childenv_prepare,
+		.prepare_what = CAGE_WHAT };
 	size_t n = 1;
 
-	spec.prepare_what = CAGE_WHAT;
-	target.host = r->host;
-	j->cage = r->o.cage;
+	target.cage = r->o.cage;
 	if ((j->env = childenv_new(&target, NULL, r->options, e)) == NULL)
 		return -1;
-	if (childenv_secret(j->env) >= 0 && cage_give(r->o.cage, childenv_secret(j->env), e)) {
-		job_end(j);
-		return -1;
-	}
-	childenv_set(j->env, "HOME", cage_folder_inside(r->o.cage));
 	if (listing) {
 		argv[n++] = "--list";
 	} else {
@@ -114,6 +93,7 @@ job_start(struct job *j, struct restore *r, const char *name, const char *const 
 		argv[n++] = *more;
 	argv[n] = NULL;
 	spec.env = childenv_list(j->env);
+	spec.prepare_ctx = j->env;
 	j->child = child_start(&spec, e);
 	if (j->child == NULL)
 		job_end(j);

@@ -8,7 +8,6 @@
 
 struct restore {
 	struct restore_options o;
-	char *host;                     /* of the target, as the cage sees it */
 	char *options;                  /* PGOPTIONS */
 	char *conninfo;                 /* "dbname='...'" for -d */
 };

@@ -237,7 +237,7 @@ check_space(const char *dir, uint64_t need, struct err *e)
 		return 0;
 	err_set(e, ERR_SPACE, "\"%s\" has %s free, and restoring there needs about %s", dir, bytes_human(has, free_bytes),
 	    bytes_human(wants, need));
-	return err_hint(e, "set drill.dir to a folder on a larger disk");
+	return err_hint(e, "set drill.dir to a folder on a larger disk, or lower drill.min_free, which is part of what is needed");
 }
 
 /* The server's unix socket, and nothing else of its folder; NULL when it is reached by TCP. */
@@ -298,6 +298,17 @@ make(void)
 	return s;
 }
 
+/* Of an installation outside /usr: what lies beside its bin, too.  NULL when that is seen anyhow. */
+static char *
+beside_of(const char *dir)
+{
+	char *above = dir != NULL && strncmp(dir, "/usr/", 5) != 0 ? mem_printf("%s/..", dir) : NULL;
+	char *beside = above != NULL ? realpath(above, NULL) : NULL;
+
+	free(above);
+	return beside;
+}
+
 /* Folder, programs and cage: what all kinds of scratch need.  `server` is the one to reach, NULL for a cluster of our own. */
 static int
 set_up(struct scratch *s, const struct scratch_options *o, unsigned programs, int major, const struct pg_target *server, bool network,
@@ -305,7 +316,7 @@ set_up(struct scratch *s, const struct scratch_options *o, unsigned programs, in
 {
 	const char *see[8] = { NULL };
 	struct cage_options options = { .user = o->user, .network = network, .see = see };
-	char *beside = NULL, *above, *socket = NULL;
+	char *beside[2] = { NULL, NULL }, *socket = NULL;
 	size_t n = 0;
 
 	if (tools_find(&s->tools, programs, o->bin_dir, major, e)) {
@@ -316,14 +327,11 @@ set_up(struct scratch *s, const struct scratch_options *o, unsigned programs, in
 	}
 	if (home_make(&s->home, o->dir, e))
 		return -1;
-	/* An installation outside /usr: what lies beside its bin, too. */
-	if (strncmp(s->tools.dir, "/usr/", 5) != 0) {
-		above = mem_printf("%s/..", s->tools.dir);
-		beside = realpath(above, NULL);
-		free(above);
-		if (beside != NULL)
-			see[n++] = beside;
-	}
+	beside[0] = beside_of(s->tools.dir);
+	beside[1] = beside_of(o->programs);
+	for (size_t i = 0; i < 2; i++)
+		if (beside[i] != NULL && (n == 0 || strcmp(see[0], beside[i]) != 0))
+			see[n++] = beside[i];
 	if (server != NULL) {
 		const char *const needed[] = { socket = socket_of(server), server->sslrootcert, server->sslcert, server->sslkey, server->passfile };
 
@@ -332,8 +340,9 @@ set_up(struct scratch *s, const struct scratch_options *o, unsigned programs, in
 				see[n++] = needed[i];
 	}
 	options.home = s->home.path;
-	s->cage = cage_new(&options, e);
-	free(beside);
+	s->cage = s->target.cage = cage_new(&options, e);
+	free(beside[0]);
+	free(beside[1]);
 	free(socket);
 	return s->cage == NULL ? -1 : 0;
 }
@@ -357,7 +366,7 @@ scratch_start(const struct scratch_options *o, struct err *e)
 	plan_memory(s, o->jobs);
 	s->target = (struct pg_target){
 		.host = cage_shown(s->cage), .port = "5432", .user = s->superuser, .maintenance_db = "postgres", .connect_timeout_ms = 10000,
-		.bin_dir = s->tools.dir,
+		.bin_dir = s->tools.dir, .cage = s->cage,
 	};
 	if (run_initdb(s, limit_ms, e) || (s->server = launch(s, o, e)) == NULL || await(s, limit_ms, e))
 		goto fail;

@@ -4,7 +4,8 @@ import os
 import pwd
 
 import pytest
-from lib.agent import OK, WARNINGS
+from lib.agent import NOT_PROVEN, OK, WARNINGS
+from lib.wrapped import bin_dir
 
 
 def program(text):
@@ -53,3 +54,17 @@ def test_code_of_the_dump_runs_as_nobody_unless_a_user_was_named(agent, database
         assert result.code in (OK, WARNINGS) and result.json["verdict"] == "proven", str(result)
         notes = {m["measure"]: m["note"] for m in result.json["scratch"]["cage"]}
         assert notes["unprivileged user"].startswith(f"uid {pwd.getpwnam(user).pw_uid},"), notes
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="tells users apart: root only")
+@pytest.mark.parametrize("program_name", ["pg_dump", "pg_dumpall"])
+def test_what_dumps_the_scratch_again_is_in_the_cage_too(agent, database, program_name):
+    """R46: code of the dump owns the server that it reads from."""
+    agent.configure(source={"databases": [database]})
+    agent.init()
+    agent.backup()
+    agent.configure(source={"bin_dir": bin_dir(agent.work, "bin", **{program_name: 'echo "canary $(id -u) $(wc -l </etc/passwd)" >&2; exit 1'})})
+    result = agent("drill", "--json")
+    nobody = pwd.getpwnam("nobody").pw_uid
+    # The list of users is the cage's: root and nobody.
+    assert result.code == NOT_PROVEN and f"canary {nobody} 2" in result.json["reason"], str(result)
