@@ -19,6 +19,7 @@ enum archive_type { ARCHIVE_TABLE, ARCHIVE_BLOB, ARCHIVE_SEQUENCE };
 
 struct archive_entry {
 	enum archive_type type;
+	int32_t id;                     /* its number in the archive, as in a list of pg_restore; 0 for a large object */
 	char *name;                     /* quoted as in quote.h: "public.traces"; the OID of a large object */
 	char **columns;                 /* of a table, unquoted, in the archive's order; NULL for others */
 	size_t n_columns;
@@ -30,8 +31,14 @@ struct archive_entry {
 	uint8_t row_set[MULTISET_BYTES];        /* of a table's rows whatever their order, where `row_sets` asks for it */
 };
 
-/* One entry of the table of contents that is no data: schema text.  Absent strings are "". */
+/*
+ * One entry of the table of contents that is no data: schema text.  Absent strings are "".  `depends` has what pg_dump left of the
+ * numbers it depends on: entries of the same archive, so that an index of post-data does not tell its table.
+ */
 struct archive_item {
+	int32_t id;                     /* as above; 0 for a large object that shares its entry with others */
+	int32_t *depends;
+	size_t n_depends;
 	char *desc, *namespace, *tag, *owner, *tablespace, *tableam, *defn;
 };
 

@@ -53,6 +53,8 @@ struct reader {
 	struct {
 		char *tag, *desc, *defn, *copy, *namespace, *tablespace, *tableam, *owner, *dependency;
 	} te;
+	int32_t *depends;               /* of this entry */
+	size_t n_depends, room_depends;
 
 	int64_t read;                   /* entries so far */
 	struct pending *pending;
@@ -204,11 +206,20 @@ on_count(struct reader *r, struct err *e)
 static int
 on_dependency(struct reader *r, struct err *e)
 {
-	(void)e;
-	if (r->te.dependency != NULL)
-		r->step = STEP_DEPENDENCY;      /* once more, up to the one that is no string */
+	const char *text = r->te.dependency;
+
+	if (text == NULL)
+		return 0;
+	if (strspn(text, "0123456789") != strlen(text) || text[0] == '\0' || strlen(text) > 9)
+		return corrupt(e, "dependency that is no number");
+	if (r->n_depends == r->room_depends) {
+		r->room_depends = r->room_depends == 0 ? 16 : 2 * r->room_depends;
+		r->depends = mem_grow(r->depends, r->room_depends, sizeof(*r->depends));
+	}
+	r->depends[r->n_depends++] = (int32_t)strtol(text, NULL, 10);
 	free(r->te.dependency);
 	r->te.dependency = NULL;
+	r->step = STEP_DEPENDENCY;      /* once more, up to the one that is no string */
 	return 0;
 }
 
@@ -283,6 +294,7 @@ take_data_entry(struct reader *r, struct err *e)
 		return err_set(e, ERR_CORRUPT, "archive of pg_dump: data of an unknown kind, \"%s\"", r->te.desc);
 	p->entry = r->out->n_entries;
 	entry = archive_digest_entry(r->out, ARCHIVE_TABLE);
+	entry->id = (int32_t)r->id;
 	entry->name = quote_name(r->te.namespace, r->te.tag);
 	if (r->te.copy == NULL || !archive_copy_columns(&entry->columns, &entry->n_columns, r->te.copy))
 		return err_set(e, ERR_CORRUPT, "archive of pg_dump: data of %s without a COPY statement", entry->name);
@@ -332,6 +344,7 @@ take_sequence(struct reader *r)
 	struct archive_entry *entry = archive_digest_entry(r->out, ARCHIVE_SEQUENCE);
 	const char *defn = r->te.defn != NULL ? r->te.defn : "";
 
+	entry->id = (int32_t)r->id;
 	entry->name = quote_name(r->te.namespace, r->te.tag);
 	entry->bytes = strlen(defn);
 	hash_sha256(entry->sha256, defn, strlen(defn));
@@ -342,6 +355,12 @@ take_item(struct reader *r)
 {
 	struct archive_item *item = archive_digest_item(r->out);
 
+	item->id = (int32_t)r->id;
+	item->n_depends = r->n_depends;
+	if (r->n_depends > 0) {
+		item->depends = mem_zero(r->n_depends, sizeof(*item->depends));
+		memcpy(item->depends, r->depends, r->n_depends * sizeof(*item->depends));
+	}
 	item->desc = hand_over(&r->te.desc);
 	item->namespace = hand_over(&r->te.namespace);
 	item->tag = hand_over(&r->te.tag);
@@ -367,6 +386,7 @@ on_entry(struct reader *r, struct err *e)
 	else
 		take_item(r);
 	free_te(r);
+	r->n_depends = 0;
 	if (rc != 0)
 		return -1;
 	if (++r->read == r->count)
@@ -637,6 +657,7 @@ reader_free(struct sink *s)
 	struct reader *r = (struct reader *)s;
 
 	free_te(r);
+	free(r->depends);
 	free(r->server_version);
 	free(r->dump_version);
 	for (size_t i = 0; i < r->n_pending; i++)

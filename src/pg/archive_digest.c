@@ -49,6 +49,7 @@ free_item(struct archive_item *t)
 
 	for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++)
 		free(all[k]);
+	free(t->depends);
 }
 
 void
