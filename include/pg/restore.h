@@ -61,8 +61,9 @@ void restore_free(struct restore *r);                   /* NULL is nothing */
 
 /*
  * A sink for one stream; its finish returns 0 when all of it is in the database.  Start, fill and finish it in one thread.  With
- * a selection the sink for pre-data makes all objects, and then drops tables that were not selected unless something that was
- * needs them.  Borrows `r`, and `digest`, which gets what archive.h keeps of the stream; NULL: nobody wants it.
+ * a selection pre-data and post-data make all objects (but foreign keys to tables whose rows are not there, and what belongs to the whole
+ * database: publications, subscriptions, event triggers, default privileges), and restore_end drops the tables that were not selected
+ * unless something that was needs them.  Borrows `r`, and `digest`, which gets what archive.h keeps of the stream; NULL: nobody wants it.
  */
 struct sink *restore_stream(struct restore *r, enum dump_kind kind, const char *name, struct archive_digest *digest,
     struct err *e) MUST_USE;
@@ -71,12 +72,14 @@ struct sink *restore_stream(struct restore *r, enum dump_kind kind, const char *
  * here and below are text (json_name), as the manifest and `show` have them. */
 bool restore_selected(const char *const *tables, const char *const *schemas, const char *schema, const char *table);
 
-/* Whether a table of its own stream was selected: if not, its stream need not be fetched. */
+/* Whether a table of its own stream was selected: if not, its stream need not be fetched.  Once pre-data is there it is known that
+ * a table is a partition of one that was. */
 bool restore_wants(const struct restore *r, const char *schema, const char *table);
 
 /*
  * Owner, rights, settings, comment and connection limit of the database (R32), then one commit that waits for the disk, which makes
- * durable everything before it.  What cannot be set (a role that is missing) is told in `notes`.
+ * durable everything before it.  With a selection, before that, the end of what was not selected.  What cannot be set (a role that is
+ * missing), and what a selected table has lost (a foreign key), is told in `notes`.
  */
 int restore_end(struct restore *r, const json_t *facts, json_t *notes, struct err *e) MUST_USE;
 

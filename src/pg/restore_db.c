@@ -349,6 +349,8 @@ restore_end(struct restore *r, const json_t *facts, json_t *notes, struct err *e
 	int rc = c == NULL ? -1 : 0;
 
 	if (rc == 0 && !r->o.no_owner)
+	if (rc == 0 && restore_selects(r))
+		rc = restore_prune(r, notes, e);
 		rc = set_owner(c, r->o.database, facts, notes, e);
 	if (rc == 0 && !r->o.no_owner && json_is_array(acl))
 		rc = set_acl(c, r->o.database, acl, notes, e);

@@ -201,6 +201,7 @@ one_table_comes_back_with_what_belongs_to_it(void **state)
 		if (t.streams[i].kind != DUMP_TABLE || restore_wants(r, t.streams[i].schema, t.streams[i].table))
 			rc = restore_one(r, t.streams[i].kind, t.streams[i].name, &t.streams[i].bytes, &d.before, &e);
 	assert_good(rc, &e);
+	assert_good(restore_end(r, t.database, d.notes, &e), &e);
 	value = value_of(&d, "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relkind IN ('r', 'p', 'm') AND oid >= 16384"
 	    " AND relnamespace = 'app'::regnamespace");
 	assert_string_equal(value, "events events_2025 events_2025_a events_2025_x events_rest orders");
