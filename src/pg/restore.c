@@ -36,6 +36,7 @@ restore_new(const struct restore_options *o, struct err *e)
 	}
 	buf_addstr(&name, "'");
 	r->conninfo = buf_take(&name);
+	r->left_out = json_array();
 	return r;
 }
 
@@ -46,6 +47,8 @@ restore_free(struct restore *r)
 		return;
 	free(r->options);
 	free(r->conninfo);
+	json_decref(r->found);
+	json_decref(r->left_out);
 	free(r);
 }
 
@@ -123,7 +126,7 @@ piped_finish(struct sink *s, struct err *e)
 
 	if (sink_finish(p->in, e))
 		return -1;
-	return p->kind == DUMP_PRE_DATA && restore_selects(p->restore) ? restore_prune(p->restore, e) : 0;
+	return p->kind == DUMP_PRE_DATA && restore_selects(p->restore) ? restore_find(p->restore, e) : 0;
 }
 
 static void
