@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "base/stop.h"
 #include "repo/catalog.h"
 #include "repo/write.h"
 
@@ -24,7 +23,7 @@ repo_begin(struct repo *r, const char *command, struct err *e)
 	run->lists = write_lane_new(PACK_LISTS);
 	/* The marker comes first: from here on nobody deletes what we are about to rely on.  What is gone already is stored again. */
 	if (runs_begin(r, run->run_id, command, e) || index_load(r, e) ||
-	    runs_adopt(r, run->run_id, &run->records, &run->stats.resumed_packs, e)) {
+	    runs_adopt(r, run->run_id, &run->records, &run->adopted, e)) {
 		struct err ignored = ERR_INIT;
 
 		if (runs_end(r, run->run_id, &ignored) != 0)
@@ -32,6 +31,7 @@ repo_begin(struct repo *r, const char *command, struct err *e)
 		repo_abandon(run);
 		return NULL;
 	}
+	run->stats.resumed_packs = run->adopted.packs;
 	run->begun = true;
 	if (index_absent(r->index) > 0)
 		log_warning("%u packs that the index names are not in the listing of %s: what they hold is stored again where it is needed; "
@@ -172,9 +172,12 @@ repo_commit(struct repo_run *run, json_t *summary, json_t *detail, char id[33], 
 	json_decref(summary);
 	json_decref(detail);
 	if (rc == 0) {
-		/* The backup stands; a marker too many costs the next run a listing. */
-		if (runs_end(run->repo, run->run_id, &late) != 0 || runs_bury(run->repo, run->run_id, &late) != 0)
+		/* The backup stands; a marker too many costs the next run a listing.  The packs of the dead are in the index now. */
+		if (runs_end(run->repo, run->run_id, &late) != 0)
 			log_warning("the backup is complete, but its marker could not be removed: %s", late.msg);
+		for (size_t i = 0; i < run->adopted.dead_count; i++)
+			if (runs_end(run->repo, run->adopted.dead[i], &late) != 0)
+				log_warning("the marker of a run that died could not be removed: %s", late.msg);
 		run->begun = false;     /* nothing is left to be found again */
 	}
 	repo_abandon(run);
@@ -192,10 +195,8 @@ repo_abandon(struct repo_run *run)
 	pool_free(run->workers);
 	pool_free(run->uploads);
 	/* What was stored is found again through the marker; where nothing was, the marker would only be in the way. */
-	stop_hold_off(true);
 	if (run->begun && run->stats.packs == 0 && runs_end(run->repo, run->run_id, &ignored) != 0)
 		log_debug("%s", ignored.msg);
-	stop_hold_off(false);
 	for (struct lane *lane = run->lanes, *next; lane != NULL; lane = next) {
 		next = lane->next;
 		write_lane_free(lane);
@@ -216,6 +217,7 @@ repo_abandon(struct repo_run *run)
 		write_stream_free(s);
 	}
 	buf_free(&run->records);
+	free(run->adopted.dead);
 	pthread_mutex_destroy(&run->lock);
 	pthread_cond_destroy(&run->stream_idle);
 	free(run);

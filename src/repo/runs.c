@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stop.h"
 #include "repo/catalog.h"
 
 static void
@@ -48,6 +49,29 @@ process_world(void)
 	return world;
 }
 
+/* When a process began, in ticks since this boot, the 22nd field of its stat; 0: not to be seen; -1: it has ended and is not waited for yet. */
+static int64_t
+process_began(pid_t pid)
+{
+	char *path = mem_printf("/proc/%d/stat", (int)pid), *at = NULL;
+	struct buf stat = BUF_INIT;
+	struct err ignored = ERR_INIT;
+	int64_t ticks = 0;
+
+	/* The second field is the program's name in parentheses, with anything in it. */
+	if (file_read(&stat, path, 65536, &ignored) == 0)
+		at = strrchr((char *)stat.data, ')');
+	if (at != NULL && strncmp(at, ") Z", 3) == 0)
+		ticks = -1;
+	for (int field = 2; ticks == 0 && at != NULL && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (ticks == 0 && at != NULL)
+		ticks = strtoll(at + 1, NULL, 10);
+	buf_free(&stat);
+	free(path);
+	return ticks;
+}
+
 int
 runs_begin(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], const char *command, struct err *e)
 {
@@ -62,6 +86,7 @@ runs_begin(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], const char *comma
 	json_put_str(marker, "host", host);
 	json_put_int(marker, "pid", getpid());
 	json_put_str(marker, "process_world", world);
+	json_put_int(marker, "process_began", process_began(getpid()));
 	json_put_str(marker, "command", command);
 	text = json_text(marker, JSON_COMPACT);
 	buf_addstr(&section, text);
@@ -90,27 +115,39 @@ runs_stands(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], struct err *e)
 }
 
 int
-runs_others(struct repo *r, const uint8_t own[RUN_ID_BYTES], size_t *count, struct err *e)
-{
-	uint8_t (*ids)[ID_BYTES];
-	size_t n;
-
-	*count = 0;
-	if (catalog_list(r, CATALOG_RUN, &ids, NULL, &n, e))
-		return -1;
-	for (size_t i = 0; i < n; i++)
-		*count += memcmp(ids[i], own, RUN_ID_BYTES) != 0;
-	free(ids);
-	return 0;
-}
-
-int
 runs_end(struct repo *r, const uint8_t run_id[RUN_ID_BYTES], struct err *e)
 {
 	uint8_t id[ID_BYTES];
+	int rc;
 
 	run_object_id(id, run_id);
-	return catalog_remove(r, CATALOG_RUN, id, e);
+	/* Also behind a signal: a marker that stays holds up deletion, from a container for two days. */
+	stop_hold_off(true);
+	rc = catalog_remove(r, CATALOG_RUN, id, e);
+	stop_hold_off(false);
+	return rc;
+}
+
+/*
+ * Of a process of this very boot and table of processes a marker tells whether it lives.  Its number alone does not: it is given again,
+ * and in a container it is often the same each time.
+ */
+static enum run_life
+life_of(const json_t *marker)
+{
+	char *world = process_world();
+	int64_t pid = json_opt_int(marker, "pid", 0), began = json_opt_int(marker, "process_began", 0), seen;
+	bool same = world != NULL && strcmp(json_opt_str(marker, "process_world", ""), world) == 0;
+
+	free(world);
+	if (!same || pid <= 0 || pid > INT32_MAX)
+		return RUN_UNKNOWN;
+	if (kill((pid_t)pid, 0) != 0 && errno == ESRCH)
+		return RUN_DEAD;
+	seen = process_began((pid_t)pid);
+	if (began == 0 || seen == 0)
+		return RUN_UNKNOWN;             /* the processes of others may be hidden */
+	return seen == began ? RUN_ALIVE : RUN_DEAD;
 }
 
 int
@@ -182,62 +219,110 @@ adopt(void *ctx, const struct store_object *o, struct err *e)
 	return 0;
 }
 
+enum run_life
+runs_life(struct repo *r, const uint8_t id[ID_BYTES])
+{
+	struct err ignored = ERR_INIT;
+	enum run_life life = RUN_UNKNOWN;
+	json_t *marker;
+
+	if (catalog_get_json(r, CATALOG_RUN, id, &marker, &ignored) == 0)
+		life = life_of(marker);
+	json_decref(marker);
+	return life;
+}
+
 int
-runs_adopt(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct buf *records, uint64_t *count, struct err *e)
+runs_others(struct repo *r, const uint8_t own[RUN_ID_BYTES], size_t *count, struct err *e)
 {
 	uint8_t (*ids)[ID_BYTES];
+	size_t n;
+
+	*count = 0;
+	if (catalog_list(r, CATALOG_RUN, &ids, NULL, &n, e))
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		*count += memcmp(ids[i], own, RUN_ID_BYTES) != 0 && runs_life(r, ids[i]) != RUN_DEAD;
+	free(ids);
+	return 0;
+}
+
+int
+runs_forgetting(struct repo *r, bool *any, struct err *e)
+{
+	uint8_t (*ids)[ID_BYTES];
+	size_t count;
+	int rc = 0;
+
+	*any = false;
+	if (catalog_list(r, CATALOG_RUN, &ids, NULL, &count, e))
+		return -1;
+	for (size_t i = 0; i < count && rc == 0 && !*any; i++) {
+		json_t *marker;
+
+		rc = catalog_get_json(r, CATALOG_RUN, ids[i], &marker, e);
+		if (rc == 0) {
+			*any = strcmp(json_opt_str(marker, "command", ""), RUN_FORGETS) == 0 && life_of(marker) != RUN_DEAD;
+		} else if (e->kind == ERR_NOT_FOUND) {
+			err_clear(e);           /* it ended since the listing */
+			rc = 0;
+		}
+		json_decref(marker);
+	}
+	free(ids);
+	return rc;
+}
+
+/* ---- runs that died ---- */
+
+static int
+note_pack(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct adoption *a = ctx;
+	uint8_t id[ID_BYTES];
+
+	(void)e;
+	a->count += pack_id_of(o->name, id) && memcmp(id, a->run_id, RUN_ID_BYTES) == 0;
+	return 0;
+}
+
+/* All packs of a run lie in one folder, together with those of others. */
+static int
+each_pack(struct adoption *a, store_each *each, struct err *e)
+{
+	char hex[3], *folder;
+	int rc;
+
+	hex_encode(hex, a->run_id, 1);
+	folder = mem_printf("packs/%s/", hex);
+	rc = store_list(a->repo->store, folder, each, a, e);
+	free(folder);
+	return rc;
+}
+
+int
+runs_adopt(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct buf *records, struct runs_adopted *to, struct err *e)
+{
 	struct adoption a = { .repo = r, .records = records };
+	uint8_t (*ids)[ID_BYTES];
 	size_t runs;
 	int rc = 0;
 
 	if (catalog_list(r, CATALOG_RUN, &ids, NULL, &runs, e))
 		return -1;
+	to->dead = mem_zero(runs, ID_BYTES);
 	for (size_t i = 0; i < runs && rc == 0; i++) {
-		char hex[3], *folder;
-
 		if (memcmp(ids[i], own, RUN_ID_BYTES) == 0)
 			continue;
-		hex_encode(hex, ids[i], 1);
-		folder = mem_printf("packs/%s/", hex);
+		/* Asked before its packs are listed: a run that dies later may have put more of them. */
+		if (runs_life(r, ids[i]) == RUN_DEAD)
+			memcpy(to->dead[to->dead_count++], ids[i], ID_BYTES);
 		a.run_id = ids[i];
-		rc = store_list(r->store, folder, adopt, &a, e);
-		free(folder);
+		rc = each_pack(&a, adopt, e);
 	}
 	free(ids);
-	*count = a.count;
+	to->packs = a.count;
 	return rc == 0 ? 0 : err_wrap(e, "look for packs of runs that did not end");
-}
-
-enum life { UNKNOWN, ALIVE, DEAD };
-
-/* Of a process of this very boot and table of processes a marker tells whether it lives. */
-static enum life
-look(struct repo *r, const uint8_t id[ID_BYTES])
-{
-	struct buf section = BUF_INIT;
-	struct err ignored = ERR_INIT;
-	char *world = process_world();
-	json_t *marker = NULL;
-	int64_t pid;
-	enum life life = UNKNOWN;
-
-	if (catalog_get(r, CATALOG_RUN, id, &section, 1, &ignored) == 0)
-		marker = json_parse(section.data, section.bytes, "marker", &ignored);
-	if (marker != NULL && world != NULL && strcmp(json_opt_str(marker, "process_world", ""), world) == 0) {
-		pid = json_opt_int(marker, "pid", 0);
-		if (pid > 0 && pid <= INT32_MAX)
-			life = pid != getpid() && kill((pid_t)pid, 0) != 0 && errno == ESRCH ? DEAD : ALIVE;
-	}
-	json_decref(marker);
-	free(world);
-	buf_free(&section);
-	return life;
-}
-
-bool
-runs_alive(struct repo *r, const uint8_t id[ID_BYTES])
-{
-	return look(r, id) == ALIVE;
 }
 
 int
@@ -249,9 +334,15 @@ runs_bury(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct err *e)
 
 	if (catalog_list(r, CATALOG_RUN, &ids, NULL, &runs, e))
 		return -1;
-	for (size_t i = 0; i < runs && rc == 0; i++)
-		if (memcmp(ids[i], own, RUN_ID_BYTES) != 0 && look(r, ids[i]) == DEAD)
-			rc = catalog_remove(r, CATALOG_RUN, ids[i], e);
+	for (size_t i = 0; i < runs && rc == 0; i++) {
+		struct adoption a = { .repo = r, .run_id = ids[i] };
+
+		if (memcmp(ids[i], own, RUN_ID_BYTES) == 0 || runs_life(r, ids[i]) != RUN_DEAD)
+			continue;
+		rc = each_pack(&a, note_pack, e);
+		if (rc == 0 && a.count == 0)
+			rc = runs_end(r, ids[i], e);
+	}
 	free(ids);
 	return rc;
 }

@@ -20,8 +20,8 @@ struct sweep {
 	struct sweep_result *result;
 	int64_t grace_us, now_us;                       /* now: of the store's clock */
 	uint8_t own_run[RUN_ID_BYTES];
-	uint8_t (*runs)[ID_BYTES];                      /* other runs that are under way */
-	size_t run_count;
+	uint8_t (*runs)[ID_BYTES];                      /* other runs, whose packs stay: under way, or dead and not taken up yet */
+	size_t run_count, at_work;
 	struct mark mark;
 	json_t *condemned;                              /* hex ids that older sweep objects hold already */
 	json_t *orphans;                                /* packs in no index, of no run: hex id to bytes */
@@ -30,11 +30,26 @@ struct sweep {
 int
 sweep_forget(struct repo *r, const char id_text[33], struct err *e)
 {
-	uint8_t id[ID_BYTES];
+	uint8_t id[ID_BYTES], run_id[RUN_ID_BYTES];
+	struct err late = ERR_INIT;
+	json_t *held = NULL;
+	int rc;
 
 	if (!repo_id_parse(id, id_text))
 		return err_set(e, ERR_USAGE, "\"%s\" is not the id of a backup", id_text);
-	return catalog_remove(r, CATALOG_MANIFEST, id, e);
+	/* The marker before the holds are read: who puts one later sees it, and waits for what comes of this (holds.c). */
+	rand_bytes(run_id, sizeof(run_id));
+	if (runs_begin(r, run_id, RUN_FORGETS, e))
+		return -1;
+	rc = repo_holds(r, &held, e);
+	if (rc == 0 && json_object_get(held, id_text) != NULL)
+		rc = err_set(e, ERR_LOCKED, "backup %s is on hold", id_text);
+	if (rc == 0)
+		rc = catalog_remove(r, CATALOG_MANIFEST, id, e);
+	if (runs_end(r, run_id, &late) != 0)
+		log_warning("the marker of this run could not be removed: %s", late.msg);
+	json_decref(held);
+	return rc;
 }
 
 /* The store's own time, from a marker that was just put: clocks of hosts are set back, and differ. */
@@ -55,7 +70,10 @@ store_now(struct sweep *s, struct err *e)
 	return rc;
 }
 
-/* Collects the runs under way; markers that are older than any run can be are taken away. */
+/*
+ * Collects the other runs; markers that are older than any run can be are taken away.  A run that is known to be dead keeps its packs for
+ * the next one, which goes on where it died, but holds nothing up: it relies on nothing any more.
+ */
 static int
 look_for_runs(struct sweep *s, struct err *e)
 {
@@ -68,20 +86,26 @@ look_for_runs(struct sweep *s, struct err *e)
 		return -1;
 	s->runs = mem_zero(count, ID_BYTES);
 	for (size_t i = 0; i < count && rc == 0; i++) {
+		enum run_life life;
+
 		if (memcmp(ids[i], s->own_run, RUN_ID_BYTES) == 0)
 			continue;
-		if (changed[i] != 0 && changed[i] < s->now_us - stale && !runs_alive(s->repo, ids[i]))
+		life = runs_life(s->repo, ids[i]);
+		if (changed[i] != 0 && changed[i] < s->now_us - stale && life != RUN_ALIVE) {
 			rc = catalog_remove(s->repo, CATALOG_RUN, ids[i], e);
-		else
-			memcpy(s->runs[s->run_count++], ids[i], ID_BYTES);
+			continue;
+		}
+		memcpy(s->runs[s->run_count++], ids[i], ID_BYTES);
+		s->at_work += life != RUN_DEAD;
 	}
 	free(ids);
 	free(changed);
 	return rc;
 }
 
+/* Whether a pack is of one of those runs. */
 static bool
-of_running(const struct sweep *s, const uint8_t *pack_id)
+of_run(const struct sweep *s, const uint8_t *pack_id)
 {
 	for (size_t i = 0; i < s->run_count; i++)
 		if (memcmp(s->runs[i], pack_id, RUN_ID_BYTES) == 0)
@@ -196,7 +220,7 @@ note_orphan(void *ctx, const struct store_object *o, struct err *e)
 	uint32_t number;
 
 	(void)e;
-	if (!pack_id_of(o->name, id) || index_find_pack(s->repo->index, id, &number) || of_running(s, id))
+	if (!pack_id_of(o->name, id) || index_find_pack(s->repo->index, id, &number) || of_run(s, id))
 		return 0;
 	hex_encode(hex, id, ID_BYTES);
 	json_put_int(s->orphans, hex, (int64_t)o->bytes);
@@ -219,7 +243,7 @@ condemn(struct sweep *s, struct err *e)
 		char hex[ID_TEXT];
 
 		hex_encode(hex, info.id, ID_BYTES);
-		if (mark_has(&s->mark, i) || of_running(s, info.id) || json_object_get(s->condemned, hex) != NULL)
+		if (mark_has(&s->mark, i) || of_run(s, info.id) || json_object_get(s->condemned, hex) != NULL)
 			continue;
 		json_add(packs, json_string(hex));
 		s->result->condemned_bytes += info.bytes;
@@ -391,6 +415,11 @@ read_sweeps(struct sweep *s, json_t *gone, uint8_t (**due)[ID_BYTES], size_t *du
 		json_t *sweep, *packs;
 
 		rc = catalog_get_json(s->repo, CATALOG_SWEEP, ids[i], &sweep, e);
+		if (rc != 0 && e->kind == ERR_NOT_FOUND) {
+			err_clear(e);   /* finished and removed since the listing */
+			rc = 0;
+			continue;
+		}
 		packs = json_object_get(sweep, "packs");
 		json_array_foreach(packs, k, pack)
 			json_put(s->condemned, json_is_string(pack) ? json_string_value(pack) : "", json_true());
@@ -416,7 +445,7 @@ second_phase(struct sweep *s, struct err *e)
 	json_t *gone = json_object();
 	int rc = read_sweeps(s, gone, &due, &due_count, e);
 
-	if (rc == 0 && due_count > 0 && s->run_count > 0) {
+	if (rc == 0 && due_count > 0 && s->at_work > 0) {
 		/* R28: it may have begun before the packs were condemned, and rely on them. */
 		s->result->held_up = "another run is under way";
 		s->result->waiting_packs += json_object_size(gone);

@@ -57,6 +57,7 @@ struct chunk_buf {
 struct repo_run {
 	struct repo *repo;
 	uint8_t run_id[RUN_ID_BYTES];
+	struct runs_adopted adopted;
 	struct pool *workers, *uploads;
 	pthread_mutex_t lock;           /* guards all below */
 	pthread_cond_t stream_idle;
