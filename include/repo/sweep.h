@@ -10,7 +10,7 @@
  * (retain.h); this carries it out.
  */
 
-/* Removes a backup's manifest: from then on it does not exist, and its chunks are garbage. */
+/* Removes a backup's manifest: from then on it does not exist, and its chunks are garbage.  ERR_LOCKED: it is on hold, and stays. */
 int sweep_forget(struct repo *r, const char id[33], struct err *e) MUST_USE;
 
 struct sweep_result {

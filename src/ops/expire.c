@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "ops/common.h"
 #include "repo/retain.h"
@@ -80,23 +81,18 @@ carry_out(struct repo *r, const struct retain_item *items, size_t count, int64_t
 {
 	struct sweep_result swept;
 	int64_t deleted = 0;
-	json_t *held;
 
 	for (size_t i = 0; i < count; i++) {
-		bool now_held;
-
 		if (items[i].keep != 0)
 			continue;
-		/* Right before each: a hold that was put meanwhile counts. */
-		if (repo_holds(r, &held, e))
-			return -1;
-		now_held = json_object_get(held, items[i].id) != NULL;
-		json_decref(held);
-		if (now_held)
-			continue;
-		if (sweep_forget(r, items[i].id, e))
+		if (sweep_forget(r, items[i].id, e) == 0) {
+			json_put_int(outcome, "deleted_backups", ++deleted);
+		} else if (e->kind == ERR_LOCKED) {
+			log_info("%s: it is kept", e->msg);     /* since the plan was made */
+			err_clear(e);
+		} else {
 			return err_wrap(e, "delete backup %s", items[i].id);
-		json_put_int(outcome, "deleted_backups", ++deleted);
+		}
 	}
 	if (sweep_run(r, grace_ms, &swept, e))
 		return -1;
@@ -130,7 +126,7 @@ ops_expire(const struct ops *o, bool plan_only, json_t **outcome, struct err *e)
 		frozen += (items[i].keep & RETAIN_FROZEN) != 0;
 	}
 	if (frozen > 0) {
-		json_put_str(*outcome, "frozen", "the newest backup of a database is suspect (R6): nothing of it is deleted");
+		json_put_str(*outcome, "frozen", "the newest backup of a database is suspect: nothing of it is deleted"); /* R6 */
 		ops_warn(*outcome, "the newest backup of a database is suspect: nothing of it is deleted until a good one follows");
 	}
 	rc = plan_only ? 0 : carry_out(opened.repo, items, count, o->settings->keep.grace_ms, *outcome, e);

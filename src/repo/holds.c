@@ -5,10 +5,38 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "repo/catalog.h"
+#include "repo/runs.h"
 
 /* docs/repository-format.md, section 10. */
 
-/* Expiry reads the holds right before it removes a manifest: whoever sees the manifest after the hold was put has held it. */
+#define FORGET_WAIT_MS 30000            /* a removal takes as long as a few requests */
+#define FORGET_LOOK_MS 250
+
+/*
+ * Who removes a manifest puts a marker, reads the holds, removes, and takes the marker away (sweep_forget).  We put the hold, then look
+ * for such markers.  If there is none, whoever comes later sees the hold.  If there is one, it may have read the holds before ours: only
+ * when it is gone does the manifest tell who was first.
+ */
+static int
+wait_for_removals(struct repo *r, struct err *e)
+{
+	int64_t until = clock_mono_ms() + FORGET_WAIT_MS;
+	bool any;
+
+	for (;;) {
+		if (runs_forgetting(r, &any, e))
+			return -1;
+		if (!any)
+			return 0;
+		if (clock_mono_ms() >= until) {
+			err_set(e, ERR_LOCKED, "an `expire` is about to remove a backup, and does not get done");
+			return err_hint(e, "The hold is put and counts from now on. When that `expire` is over, hold the backup again: that tells whether it was in time.");
+		}
+		if (clock_sleep_ms(FORGET_LOOK_MS, e))
+			return -1;
+	}
+}
+
 static int
 still_there(struct repo *r, const char id_text[33], struct err *e)
 {
@@ -39,6 +67,8 @@ repo_hold(struct repo *r, const char id_text[33], const char *by, struct err *e)
 	buf_free(&section);
 	free(text);
 	json_decref(hold);
+	if (rc == 0)
+		rc = wait_for_removals(r, e);
 	if (rc == 0)
 		rc = still_there(r, id_text, e);
 	return rc == 0 ? 0 : err_wrap(e, "put backup %s on hold", id_text);
