@@ -130,6 +130,9 @@ int repo_holds(struct repo *r, json_t **held, struct err *e) MUST_USE;
 
 /* ---- reports ---- */
 
+/* ERR_KEY for a holder that was let in without its signing key (by 64 digits): nobody would believe its reports. */
+int repo_can_sign(const struct repo *r, struct err *e) MUST_USE;
+
 /* Stores a drill's outcome, signed by the holder in use; fills in `id`.  ERR_KEY when the holder cannot sign. */
 int repo_put_report(struct repo *r, const json_t *outcome, char id[33], struct err *e) MUST_USE;
 

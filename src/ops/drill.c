@@ -203,6 +203,9 @@ prepare(struct drill *d, const char *backup, struct err *e)
 		err_set(e, ERR_KEY, "the key of \"%s\" is an agent's: it can back up and cannot read", repo_holder_name(d->opened.repo));
 		return err_hint(e, "Run the drill where a recovery key is (--key-file, --passphrase-file), or let in a verifier with `holdfast keys add`.");
 	}
+	/* Before the work, not behind it: what such a holder proves, nobody would believe. */
+	if (repo_can_sign(d->opened.repo, e))
+		return -1;
 	return backup_find(d->opened.repo, backup != NULL ? backup : "latest", &d->summary, &d->detail, e);
 }
 

@@ -384,6 +384,16 @@ is_ours(const json_t *object, const struct identity *self)
 	return strncmp(json_opt_str(object, "public", ""), x, 64) == 0;
 }
 
+/* Whether whoever reads a report of ours finds our signing key here. */
+static bool
+knows_signature(const json_t *object, const struct identity *self)
+{
+	char hex[65];
+
+	hex_encode(hex, self->sign_public, 32);
+	return strlen(json_opt_str(object, "public", "")) == 128 && strcmp(json_opt_str(object, "public", "") + 64, hex) == 0;
+}
+
 /* For a passphrase: fills `self` from the object whose public key follows from it.  Anybody who can write to the store can put an
  * object there that leads nowhere: such a one is passed over. */
 static void
@@ -458,6 +468,7 @@ holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, cons
 		/* The repository's word counts: a key file may have been made under another name. */
 		snprintf(self->name, sizeof(self->name), "%s", json_opt_str(object, "name", "?"));
 		self->role = strcmp(json_opt_str(object, "role", ""), "recovery") == 0 ? KEY_RECOVERY : KEY_AGENT;
+		self->signs = knows_signature(object, self);
 	}
 	if (!ours)
 		no_holder(e, passphrase != NULL);

@@ -30,6 +30,7 @@ struct identity {
 	char name[KEY_NAME_MAX];
 	enum key_role role;
 	bool pinned;
+	bool signs;                     /* the repository knows sign_public as ours: set when opened */
 	uint8_t seed[32], pin[32];
 	uint8_t x_private[32], x_public[32], sign_seed[32], sign_public[32];
 	char repository[37];            /* "" when not known */

@@ -27,14 +27,27 @@ signed_bytes(uint8_t to[SIGNED_BYTES], const struct repo *r, const uint8_t id[ID
 }
 
 int
+repo_can_sign(const struct repo *r, struct err *e)
+{
+	if (r->self->signs)
+		return 0;
+	err_set(e, ERR_KEY, "holder \"%s\" cannot sign a report: the repository has only one half of its public key", r->self->name);
+	return err_hint(e, "Remove it and add it again with all 128 digits, as `holdfast keys identity` printed them.");
+}
+
+int
 repo_put_report(struct repo *r, const json_t *outcome, char id_text[33], struct err *e)
 {
 	struct buf sections[2] = { BUF_INIT, BUF_INIT };
 	uint8_t id[ID_BYTES], in[SIGNED_BYTES], signature[CURVE_SIGNATURE_BYTES];
-	char hex[2 * CURVE_SIGNATURE_BYTES + 1], *text = json_text(outcome, JSON_COMPACT);
-	json_t *signer = json_object();
+	char hex[2 * CURVE_SIGNATURE_BYTES + 1], *text;
+	json_t *signer;
 	int rc;
 
+	if (repo_can_sign(r, e))
+		return err_wrap(e, "store the report");
+	text = json_text(outcome, JSON_COMPACT);
+	signer = json_object();
 	rand_bytes(id, sizeof(id));
 	hex_encode(id_text, id, sizeof(id));
 	buf_addstr(&sections[0], text);

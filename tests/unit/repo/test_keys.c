@@ -85,6 +85,7 @@ a_passphrase_opens_and_another_does_not(void **state)
 	if (r == NULL)
 		fail_msg("%s", e.msg);
 	assert_string_equal(repo_holder_name(r), "offline");
+	must(repo_can_sign(r, &e));
 	must(read_back(r, id, 0, &back, &e));
 	assert_string_equal((char *)back.data, "twelve bytes");
 	repo_free(r);
@@ -152,6 +153,50 @@ a_public_key_may_be_typed_in_capitals(void **state)
 	err_clear(&e);
 	public_key[100] = 'x';
 	assert_int_equal(keys_add(w->repo, "typo", KEY_RECOVERY, public_key, NULL, holder, &e), -1);
+	free(path);
+	world_free(w);
+}
+
+/* Its report would be there and never be believed. */
+static void
+who_was_let_in_with_half_a_key_is_told_that_it_cannot_sign(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	json_t *drill = json_pack("{s:s, s:s}", "verdict", "proven", "finished", "2026-11-24T03:00:00Z");
+	struct identity *i = identity_new("verifier", KEY_RECOVERY);
+	char public_key[KEY_PUBLIC_TEXT], *path = mem_printf("%s/verifier.key", w->dir), holder[33], id[33];
+	struct store_object o;
+	struct repo *r;
+
+	(void)state;
+	must(identity_write(i, path, &e));
+	identity_public(i, public_key);
+	for (int half = 1; half >= 0; half--) {
+		char *name, *given = mem_printf("%.*s", half ? 64 : 128, public_key);
+
+		must(keys_add(w->repo, "verifier", KEY_RECOVERY, given, NULL, holder, &e));
+		free(given);
+		r = world_open(w, path, false, &e);
+		assert_non_null(r);
+		assert_int_equal(repo_can_sign(r, &e), half ? -1 : 0);
+		err_clear(&e);
+		memset(id, '0', sizeof(id) - 1);
+		id[sizeof(id) - 1] = '\0';
+		assert_int_equal(repo_put_report(r, drill, id, &e), half ? -1 : 0);
+		name = mem_printf("reports/%s", id);
+		assert_int_equal(store_stat(w->store, name, &o, &(struct err)ERR_INIT), half ? -1 : 0);
+		free(name);
+		if (half) {
+			assert_int_equal(e.kind, ERR_KEY);
+			assert_non_null(strstr(e.hint, "128 digits"));
+		}
+		err_clear(&e);
+		repo_free(r);
+		must(keys_remove(w->repo, "verifier", false, &e));
+	}
+	identity_free(i);
+	json_decref(drill);
 	free(path);
 	world_free(w);
 }
@@ -501,9 +546,9 @@ a_reader_that_an_agent_plants_gets_no_key_and_counts_for_nothing(void **state)
 	identity_public(thief, public_key);
 	must(store_list(w->store, "keys/", any_name, own, &e));
 	plant(w, &agent->secrets, "auditor", KEY_RECOVERY, public_key, object);
-	/* Not for the guard of the last one either: an agent may remove, and "recovery" is all there is. */
-	assert_int_equal(keys_remove(agent, "recovery", false, &e), -1);
-	assert_int_equal(e.kind, ERR_REFUSED);
+	/* And who reads is not taken away by an agent, to leave the planted one as the only one. */
+	assert_int_equal(keys_remove(agent, "recovery", true, &e), -1);
+	assert_int_equal(e.kind, ERR_KEY);
 	err_clear(&e);
 	must(keys_rotate(w->repo, &epoch, &e));
 	assert_null(world_open(w, path, false, &e));
@@ -704,6 +749,7 @@ main(void)
 		cmocka_unit_test(a_vault_key_that_an_agent_plants_is_not_sealed_to),
 		cmocka_unit_test(an_agent_does_not_go_back_to_an_older_key),
 		cmocka_unit_test(a_public_key_may_be_typed_in_capitals),
+		cmocka_unit_test(who_was_let_in_with_half_a_key_is_told_that_it_cannot_sign),
 		cmocka_unit_test(a_holder_whose_object_is_not_what_was_written_is_not_let_in),
 		cmocka_unit_test(a_removed_holder_is_out_and_the_last_reader_stays),
 		cmocka_unit_test(a_repository_put_in_the_place_of_ours_is_refused),
