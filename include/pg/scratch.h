@@ -21,7 +21,7 @@
  * scratch_start and scratch_free belong to one thread: the cluster dies with the thread that started it.
  */
 struct scratch_options {
-	const char *dir;                /* the folder of the run is made below it */
+	const char *dir;                /* the folder of the run is made below it; must exist */
 	const char *user;               /* unprivileged user when we are root; NULL: nobody named one, and it is "nobody" */
 	const struct pg_target *source; /* whose server's user the cluster should not run as; NULL: not known */
 	const char *bin_dir;            /* server programs; NULL: the usual folders */
@@ -39,8 +39,8 @@ struct scratch_options {
 
 struct scratch;
 
-/* ERR_REFUSED where the host allows no namespaces, and the cluster would run, without anybody having named that user, as the one of
- * a server: "postgres", or the owner of the source's socket.  ERR_NOT_FOUND when programs of this major or a preloaded library are not installed here (a drill says "not verifiable here",
+/* ERR_USAGE when `dir` is not there.  ERR_REFUSED where the host allows no namespaces, and the cluster would run, without anybody
+ * having named that user, as the one of a server: "postgres", or the owner of the source's socket.  ERR_NOT_FOUND when programs of this major or a preloaded library are not installed here (a drill says "not verifiable here",
  * R33); ERR_SPACE; ERR_TIMEOUT and ERR_FAILED quote the server's log. */
 struct scratch *scratch_start(const struct scratch_options *o, struct err *e) MUST_USE;
 

@@ -142,7 +142,8 @@ childenv_list(const struct childenv *env)
 	return (const char *const *)env->list;
 }
 
-/* Between fork and exec.  Into the cage first, which closes what it was not given: then the descriptor keeps its number and its name, /dev/fd/N, in the child and in what that starts. */
+/* Between fork and exec.  Into the cage first, which closes what it was not given: then the descriptor keeps its number and its
+ * name, /dev/fd/N, in the child and in what that starts. */
 int
 childenv_prepare(void *ctx)
 {

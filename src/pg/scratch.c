@@ -225,6 +225,20 @@ await(struct scratch *s, int64_t limit_ms, struct err *e)
 	}
 }
 
+/* What is written in the configuration and not there is its mistake; another machine's lack, ERR_NOT_FOUND, would be a verdict. */
+static int
+check_dir(const char *dir, struct err *e)
+{
+	struct stat st = { .st_mode = 0 };
+
+	if (stat(dir, &st) != 0 && errno != ENOENT && errno != ENOTDIR)
+		return err_sys(e, "drill.dir \"%s\"", dir);
+	if (S_ISDIR(st.st_mode))
+		return 0;
+	err_set(e, ERR_USAGE, "drill.dir: there is no folder \"%s\"", dir);
+	return err_hint(e, "Make it, or set drill.dir to a folder with room for the restored database.");
+}
+
 static int
 check_space(const char *dir, uint64_t need, struct err *e)
 {
@@ -354,8 +368,8 @@ scratch_start(const struct scratch_options *o, struct err *e)
 	int64_t limit_ms = o->start_timeout_ms > 0 ? o->start_timeout_ms : START_MS;
 
 	s->superuser = mem_strdup(o->superuser != NULL ? o->superuser : "postgres");
-	if (check_space(o->dir, o->need_bytes, e) || set_up(s, o, TOOLS_SERVER | TOOLS_RESTORE | TOOLS_DUMP, o->major, NULL, false, e) ||
-	    check_user(s, o, e))
+	if (check_dir(o->dir, e) || check_space(o->dir, o->need_bytes, e) ||
+	    set_up(s, o, TOOLS_SERVER | TOOLS_RESTORE | TOOLS_DUMP, o->major, NULL, false, e) || check_user(s, o, e))
 		goto fail;
 	/* tools_find takes a newer major when it must; a drill is of the same major or of none. */
 	if (s->tools.major != o->major) {
@@ -393,7 +407,7 @@ reach(const struct pg_target *server, const char *forbidden_id, bool check_id, c
 
 	s->target = *server;
 	plan_memory(s, o->jobs);
-	if ((c = conn_open(server, NULL, e)) == NULL ||
+	if (check_dir(o->dir, e) || (c = conn_open(server, NULL, e)) == NULL ||
 	    conn_value(&s->version, c, "SELECT pg_catalog.current_setting('server_version')", NULL, e) ||
 	    (check_id && conn_value(&id, c, "SELECT system_identifier FROM pg_catalog.pg_control_system()", NULL, e)))
 		goto out;

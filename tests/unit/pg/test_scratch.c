@@ -109,6 +109,26 @@ what_cannot_be_had_here_is_no_fault_of_the_backup(void **state)
 	assert_int_equal(folders(), 0);
 }
 
+/* Nor is it what the operator wrote: that is no verdict at all. */
+static void
+a_folder_that_is_not_there_is_the_configurations_mistake(void **state)
+{
+	struct scratch_options o = plain_options();
+	struct err e = ERR_INIT;
+	const struct pg_target nobody = { .host = "/nowhere" };
+
+	(void)state;
+	o.dir = "/nowhere/at/all";
+	assert_null(scratch_start(&o, &e));
+	assert_int_equal(e.kind, ERR_USAGE);
+	assert_non_null(strstr(e.msg, "/nowhere/at/all"));
+	assert_null(scratch_reach(&nobody, &o, &e));
+	assert_int_equal(e.kind, ERR_USAGE);
+	o.dir = "/dev/null";
+	assert_null(scratch_start(&o, &e));
+	assert_int_equal(e.kind, ERR_USAGE);
+}
+
 /* R33: unverifiable is not failed. */
 static void
 an_extension_that_is_not_installed_is_named(void **state)
@@ -420,6 +440,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_scratch_cluster_serves_and_leaves_no_trace),
 		cmocka_unit_test(what_cannot_be_had_here_is_no_fault_of_the_backup),
+		cmocka_unit_test(a_folder_that_is_not_there_is_the_configurations_mistake),
 		cmocka_unit_test(an_extension_that_is_not_installed_is_named),
 		cmocka_unit_test(what_a_killed_run_left_is_swept_by_the_next),
 		cmocka_unit_test(a_run_that_is_asked_to_stop_cleans_up),
