@@ -40,8 +40,9 @@ struct scratch_options {
 struct scratch;
 
 /* ERR_USAGE when `dir` is not there.  ERR_REFUSED where the host allows no namespaces, and the cluster would run, without anybody
- * having named that user, as the one of a server: "postgres", or the owner of the source's socket.  ERR_NOT_FOUND when programs of this major or a preloaded library are not installed here (a drill says "not verifiable here",
- * R33); ERR_SPACE; ERR_TIMEOUT and ERR_FAILED quote the server's log. */
+ * having named that user, as the one of a server: "postgres", or the owner of the source's socket.  ERR_NOT_FOUND when programs of
+ * this major or a preloaded library are not installed here (a drill says "not verifiable here", R33); ERR_SPACE; ERR_TIMEOUT and
+ * ERR_FAILED quote the server's log. */
 struct scratch *scratch_start(const struct scratch_options *o, struct err *e) MUST_USE;
 
 /*
