@@ -101,7 +101,7 @@ struct store_config {
 	int64_t connect_timeout_ms;     /* [10 s] */
 	int64_t stall_timeout_ms;       /* slower than 1 KiB/s for this long is a failure [30 s] */
 	int64_t total_timeout_ms;       /* one request [10 min] */
-	unsigned attempts;              /* of a transient failure, with jittered exponential pauses [6] */
+	unsigned attempts;              /* of a transient failure, with jittered exponential pauses [12]; 6 at most before the first answer */
 	uint64_t bytes_per_second;      /* throttle, both directions together [0: none] */
 };
 

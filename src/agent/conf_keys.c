@@ -63,7 +63,7 @@ const struct conf_key conf_keys[] = {
 	{ "repository.s3.stall_timeout", CONF_SPAN, AT(store.stall_timeout_ms), "30s", SECONDS(1), SECONDS(3600), NULL,
 	  "A transfer slower than 1 KiB/s for this long is broken off and tried again." },
 	{ "repository.s3.request_timeout", CONF_SPAN, AT(store.total_timeout_ms), "10m", SECONDS(1), SECONDS(86400), NULL, "For one whole request." },
-	{ "repository.attempts", CONF_NUMBER, AT(store.attempts), "6", 1, 100, NULL, "How often a request that failed for a moment is tried." },
+	{ "repository.attempts", CONF_NUMBER, AT(store.attempts), "12", 1, 100, NULL, "How often a request that failed for a moment is tried: with the pauses in between, for a minute or two. While the store has not answered once, 6 times at most." },
 	{ "repository.bytes_per_second", CONF_SIZE, AT(store.bytes_per_second), "0", 0, PETABYTE, NULL,
 	  "Bound for both directions together; 0: none." },
 	{ "repository.key_file", CONF_PATH, AT(key_file), "/etc/holdfast/key", 0, 0, NULL, "This machine's key to the repository, as `init` wrote it." },

@@ -1,5 +1,6 @@
 #include "store/retry.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,24 +9,35 @@
 #include "base/mem.h"
 #include "base/rand.h"
 
+/* A store that never answered this program is called by a wrong name more often than it restarts: that is said after so many attempts. */
+#define ATTEMPTS_UNHEARD 6u
+
 struct retry {
 	struct store store;
 	struct store *inner;
 	unsigned attempts;
+	atomic_bool heard;              /* it has answered once */
 	int64_t first_pause_ms, longest_pause_ms;
 };
 
 /* One call's tries. */
 struct tries {
-	const struct retry *r;
+	struct retry *r;
 	unsigned done;
 	int64_t began_ms, pause_ms;
 };
 
 static struct tries
-tries_begin(const struct retry *r)
+tries_begin(struct retry *r)
 {
 	return (struct tries){ .r = r, .done = 0, .began_ms = clock_mono_ms(), .pause_ms = r->first_pause_ms };
+}
+
+static int
+answered(struct retry *r)
+{
+	atomic_store(&r->heard, true);
+	return 0;
 }
 
 /*
@@ -37,12 +49,17 @@ tries_again(struct tries *t, struct err *e)
 {
 	char took[32];
 	struct err stopped = ERR_INIT;
+	unsigned most = t->r->attempts;
 
 	t->done++;
-	if (e->kind == ERR_STORE && t->done < t->r->attempts) {
+	if (e->kind != ERR_STORE)
+		(void)answered(t->r);
+	if (most > ATTEMPTS_UNHEARD && !atomic_load(&t->r->heard))
+		most = ATTEMPTS_UNHEARD;
+	if (e->kind == ERR_STORE && t->done < most) {
 		int64_t pause = (int64_t)rand_below((uint64_t)t->pause_ms + 1);
 
-		log_debug("attempt %u of %u failed, again in %s: %s", t->done, t->r->attempts, clock_human(took, pause), e->msg);
+		log_debug("attempt %u of %u failed, again in %s: %s", t->done, most, clock_human(took, pause), e->msg);
 		t->pause_ms = t->pause_ms < t->r->longest_pause_ms / 2 ? t->pause_ms * 2 : t->r->longest_pause_ms;
 		if (clock_sleep_ms(pause, &stopped)) {
 			*e = stopped;
@@ -89,9 +106,9 @@ retry_put(struct store *s, const char *name, const void *data, size_t bytes, str
 
 	do {
 		if (store_put(r->inner, name, data, bytes, e) == 0)
-			return 0;
+			return answered(r);
 		if (e->kind == ERR_EXISTS && is_ours(r->inner, name, data, bytes, e) == 0)
-			return 0;
+			return answered(r);
 	} while (tries_again(&t, e));
 	return -1;
 }
@@ -104,7 +121,7 @@ retry_get(struct store *s, const char *name, uint64_t offset, size_t bytes, stru
 
 	do {
 		if (store_get(r->inner, name, offset, bytes, to, e) == 0)
-			return 0;
+			return answered(r);
 	} while (tries_again(&t, e));
 	return -1;
 }
@@ -117,7 +134,7 @@ retry_stat(struct store *s, const char *name, struct store_object *o, struct err
 
 	do {
 		if (store_stat(r->inner, name, o, e) == 0)
-			return 0;
+			return answered(r);
 	} while (tries_again(&t, e));
 	return -1;
 }
@@ -165,8 +182,10 @@ retry_list(struct store *s, const char *prefix, store_each *each, void *ctx, str
 		buf_clear(&held);
 		rc = store_list(r->inner, prefix, hold, &held, e);
 	} while (rc != 0 && tries_again(&t, e));
-	if (rc == 0)
+	if (rc == 0) {
+		(void)answered(r);
 		rc = hand_on(&held, each, ctx, e);
+	}
 	buf_free(&held);
 	return rc;
 }
@@ -179,7 +198,7 @@ retry_remove(struct store *s, const char *name, struct err *e)
 
 	do {
 		if (store_remove(r->inner, name, e) == 0)
-			return 0;
+			return answered(r);
 	} while (tries_again(&t, e));
 	return -1;
 }

@@ -159,5 +159,5 @@ store_open(const struct store_config *config, bool create, struct err *e)
 	/* The throttle is inside, so that what is sent again is counted again. */
 	if (config->bytes_per_second > 0)
 		s = throttle_new(s, config->bytes_per_second);
-	return retry_new(s, config->attempts > 0 ? config->attempts : 6, FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+	return retry_new(s, config->attempts > 0 ? config->attempts : 12, FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
 }
