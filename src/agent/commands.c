@@ -176,7 +176,7 @@ const struct command args_commands[] = {
 	  "holdfast drill\nholdfast drill 3f9c --json", "01234578", COMMAND_OPENS, run_drill },
 	{ "verify", "check that what is stored is all there and intact", "", 0, 0, verify_options,
 	  "Checks that every backup's chunks are in the index and every pack in the store. With --data every byte is read.",
-	  "holdfast verify\nholdfast verify --data", "01235", COMMAND_OPENS, run_verify },
+	  "holdfast verify\nholdfast verify --data", "012345", COMMAND_OPENS, run_verify },
 	{ "check", "look for what would make a backup or a drill fail", "", 0, 0, check_options,
 	  "Tries the configuration: store, keys, servers, programs, disk space. Each problem comes with what to do. --effective prints the "
 	  "configuration in force instead, and connects to nothing.",

@@ -208,8 +208,11 @@ dump_the_globals(struct backup *b, struct err *e)
 		rc = sink_finish(sink, e);
 	sink_free(sink);
 	if (rc == 0 && without_passwords)
-		ops_warn(b->outcome, "roles were dumped without their passwords: \"%s\" may not read pg_authid (R32)",
+		ops_warn(b->outcome, "roles were dumped without their passwords: \"%s\" may not read pg_authid", /* R32 */
 		    b->settings->source.user != NULL ? b->settings->source.user : "the role");
+	json_array_foreach(said, i, words)
+		ops_warn(b->outcome, "globals: pg_dumpall says: %s", json_string_value(words));
+	json_decref(said);
 	return rc == 0 ? 0 : err_wrap(e, "globals");
 }
 
@@ -288,8 +291,8 @@ look_for_shrinking(struct backup *b, json_t *summary, struct err *e)
 	qsort(rows, n, sizeof(rows[0]), by_size);
 	median = rows[n / 2];
 	if ((double)b->rows < (double)median * (100 - b->settings->backup.shrink_percent) / 100) {
-		char *why = n == 1 ? mem_printf("%" PRIu64 " rows, where the backup before had %" PRId64 " (R6)", b->rows, median) :
-				     mem_printf("%" PRIu64 " rows, where the last %zu backups had %" PRId64 " as their median (R6)", b->rows, n, median);
+		char *why = n == 1 ? mem_printf("%" PRIu64 " rows, where the backup before had %" PRId64, b->rows, median) : /* R6 */
+				     mem_printf("%" PRIu64 " rows, where the last %zu backups had %" PRId64 " as their median", b->rows, n, median);
 
 		json_put_str(summary, "suspect", why);
 		ops_warn(b->outcome, "this backup is suspect: %s; nothing older expires until it is explained", why);
@@ -362,7 +365,7 @@ look_at_the_lock(struct backup *b)
 	struct err e = ERR_INIT;
 
 	if (conn_exec(b->lock, "SELECT 1", &e) != 0)
-		ops_warn(b->outcome, "the session that kept other backups away was lost meanwhile (R27): %s", e.msg);
+		ops_warn(b->outcome, "the session that kept other backups away was lost meanwhile: %s", e.msg); /* R27 */
 }
 
 static int

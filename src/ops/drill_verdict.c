@@ -15,7 +15,7 @@ static const struct {
 };
 
 static void
-put_phases(struct drill *d)
+put_phases(struct drill *d, bool to_the_end)
 {
 	json_t *array = json_array();
 	int64_t rto = 0;
@@ -31,7 +31,8 @@ put_phases(struct drill *d)
 			rto += d->phase_ms[i];
 	}
 	json_put(d->outcome, "phases", array);
-	json_put_int(d->outcome, "rto_ms", rto);
+	/* Half a restore has no time that a whole one could be told from. */
+	json_put(d->outcome, "rto_ms", to_the_end ? json_integer(rto) : json_null());
 }
 
 /* By its own tables: the table of migrations can be empty. */
@@ -179,7 +180,11 @@ drill_judge(struct drill *d, int rc, const struct err *e)
 		ops_warn(d->outcome, "%s", json_string_value(note));
 	verdict = verdict_of(d, rc, e);
 	json_put_str(d->outcome, "verdict", verdict);
-	put_phases(d);
+	if (json_object_get(d->amcheck, "ran") == NULL) {
+		json_put_bool(d->amcheck, "ran", false);
+		json_put_str(d->amcheck, "why_not", "the drill ended before it");
+	}
+	put_phases(d, rc == 0);
 	say_what_is_not_covered(d);
 	return verdict;
 }

@@ -61,7 +61,7 @@ put_holders(struct repo *r, json_t *outcome, struct err *e)
 		    "wrote to the store, then `holdfast keys remove keys/<id>`", foreign, foreign == 1 ? "" : "s", foreign == 1 ? "was" : "were",
 		    foreign == 1 ? "s" : "");
 	if (readers < 2)
-		ops_warn(outcome, "only one holder can read the backups: if its key is lost, so are they (R50)");
+		ops_warn(outcome, "only one holder can read the backups: if its key is lost, so are they"); /* R50 */
 	return 0;
 }
 
@@ -101,7 +101,7 @@ check_request(const struct init_request *r, const char *key_out, struct err *e)
 		return -1;
 	/* R50: a single key is a single point of loss. */
 	if (r->passphrase_file == NULL && !r->accept_single_key) {
-		err_set(e, ERR_REFUSED, "one key alone would open this repository: if it is lost, so is every backup (R50)");
+		err_set(e, ERR_REFUSED, "one key alone would open this repository: if it is lost, so is every backup"); /* R50 */
 		return err_hint(e, "Give --passphrase-file FILE (a second way in, to be kept elsewhere), or --accept-single-key and `keys add` another soon.");
 	}
 	return 0;
@@ -120,6 +120,21 @@ write_keys(void *ctx, struct err *e)
 	return identity_write(k->first, k->key_out, e) || (k->agent != NULL && identity_write(k->agent, k->agent_key_out, e)) ? -1 : 0;
 }
 
+/* A new way in; it is asked for a length because nothing else stands before whoever has the bucket. */
+static char *
+read_new_passphrase(const char *path, struct err *e)
+{
+	char *passphrase = file_read_secret(path, e);
+
+	if (passphrase != NULL && strlen(passphrase) < 12) {
+		err_set(e, ERR_USAGE, "the passphrase in \"%s\" has fewer than 12 characters", path);
+		err_hint(e, "It alone will open every backup: take six random words or more.");
+		mem_free_secret(passphrase, strlen(passphrase));
+		return NULL;
+	}
+	return passphrase;
+}
+
 /* The keys are on disk before the repository is: a repository that nobody can open is worse than a key to nothing. */
 static int
 create(struct store *store, const struct init_request *r, const char *key_out, json_t *outcome, struct err *e)
@@ -130,13 +145,8 @@ create(struct store *store, const struct init_request *r, const char *key_out, j
 	char *passphrase = NULL, uuid[37];
 	int rc = -1;
 
-	if (r->passphrase_file != NULL && (passphrase = file_read_secret(r->passphrase_file, e)) == NULL)
+	if (r->passphrase_file != NULL && (passphrase = read_new_passphrase(r->passphrase_file, e)) == NULL)
 		goto out;
-	if (passphrase != NULL && strlen(passphrase) < 12) {
-		err_set(e, ERR_USAGE, "the passphrase has fewer than 12 characters");
-		err_hint(e, "It alone will open every backup: take six random words or more.");
-		goto out;
-	}
 	if (repo_create(store, first, agent, passphrase, write_keys, &files, uuid, e))
 		goto out;
 	json_put_str(outcome, "repository", uuid);
@@ -214,7 +224,7 @@ add(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err
 		return err_set(e, ERR_USAGE, "give either --public-key or --new-passphrase-file");
 	if (r->passphrase_file != NULL && r->agent_only)
 		return err_set(e, ERR_USAGE, "a passphrase is for recovery: --agent-only goes with --public-key");
-	if (r->passphrase_file != NULL && (passphrase = file_read_secret(r->passphrase_file, e)) == NULL)
+	if (r->passphrase_file != NULL && (passphrase = read_new_passphrase(r->passphrase_file, e)) == NULL)
 		return -1;
 	rc = keys_add(repo, r->holder, r->agent_only ? KEY_AGENT : KEY_RECOVERY, r->public_key, passphrase, id, e);
 	if (passphrase != NULL)

@@ -73,10 +73,10 @@ check_server(struct restoring *s, struct err *e)
 	json_put_str(s->outcome, "system_identifier", seen);
 	if (asked != NULL && strcmp(asked, seen) != 0) {
 		rc = err_set(e, ERR_REFUSED, "the server's system identifier is %s, not %s as --system-id says", seen, asked);
-		err_hint(e, "Nothing was changed. Make sure that this is the server you mean (R3).");
+		err_hint(e, "Nothing was changed. Make sure that this is the server you mean."); /* R3 */
 	} else if (asked == NULL && strcmp(source, seen) == 0) {
 		rc = err_set(e, ERR_REFUSED, "the server to restore to is the source of this backup");
-		err_hint(e, "Nothing was changed. Give --host for another server; or, to make a new database beside the live one, --system-id %s (R3).", seen);
+		err_hint(e, "Nothing was changed. Give --host for another server; or, to make a new database beside the live one, --system-id %s.", seen);
 	}
 	json_decref(facts);
 	return rc;
@@ -304,7 +304,7 @@ carry_out(struct restoring *s, struct err *e)
 }
 
 static void
-describe(struct restoring *s, int64_t began)
+describe(struct restoring *s, bool done, int64_t began)
 {
 	json_t *note, *entry;
 	int64_t rows = 0;
@@ -315,7 +315,7 @@ describe(struct restoring *s, int64_t began)
 	json_array_foreach(json_object_get(s->detail, "entries"), i, entry)
 		if (s->database != NULL && strcmp(json_opt_str(entry, "database", ""), s->database) == 0)
 			rows += json_opt_int(entry, "rows", 0);
-	if (s->request->tables == NULL && s->request->schemas == NULL)
+	if (done && s->request->tables == NULL && s->request->schemas == NULL)
 		json_put_int(s->outcome, "rows", rows);
 	json_put_str(s->outcome, "database", s->database);
 	json_put_str(s->outcome, "into", s->into);
@@ -334,7 +334,7 @@ ops_restore(const struct ops *o, const struct restore_request *r, json_t **outco
 	s.outcome = ops_outcome("restore");
 	s.notes = json_array();
 	rc = prepare(&s, e) || carry_out(&s, e) ? -1 : 0;
-	describe(&s, began);
+	describe(&s, rc == 0, began);
 	scratch_free(s.scratch);
 	free(s.into);
 	json_decref(s.summary);
@@ -342,5 +342,7 @@ ops_restore(const struct ops *o, const struct restore_request *r, json_t **outco
 	json_decref(s.notes);
 	ops_close(&s.opened);
 	*outcome = s.outcome;
+	if (rc != 0 && e->kind == ERR_CORRUPT && e->hint[0] == '\0')
+		err_hint(e, "`holdfast verify` says what is damaged, and which backups it affects; tables that are whole can be had with --table.");
 	return rc == 0 ? 0 : err_wrap(e, "restore");
 }

@@ -150,6 +150,10 @@ connect_error(struct conn *c, const struct conn_ssl *ssl, struct err *e)
 	else if (strstr(text, "role \"") != NULL && kind == ERR_DENIED)
 		err_hint(e, "`psql -c '\\du'` shows a server's roles. The role is `source.user`, or --user for a restore; not set, it is called as the user who runs "
 		    "holdfast.");
+	else if (PQconnectionNeedsPassword(c->pg))
+		err_hint(e, "The server asks for a password: name the file that holds it (`source.password_file`, or --password-file for a restore).");
+	else if (kind == ERR_DATABASE && (strstr(text, "refused") != NULL || strstr(text, "No such file") != NULL))
+		err_hint(e, "Nobody listens there: is the server up, and are host and port (or the folder of its socket) right?");
 	else if (strstr(text, "authentication failed") != NULL)
 		err_hint(e, "The role's name (`source.user`, or --user for a restore) or its password (`password_file`) is wrong; the server does not say which.");
 	free(line);

@@ -177,7 +177,7 @@ static int
 no_such_backup(const struct repo *r, const char *name, struct err *e)
 {
 	err_set(e, ERR_NOT_FOUND, "no backup \"%s\" in %s", name, store_label(r->store));
-	return err_hint(e, "`holdfast list` shows the backups; name one by its id, by the first digits of it, or as \"latest\".");
+	return err_hint(e, "`holdfast list` shows the backups; name one by its id, by the first digits of it (four or more), or as \"latest\".");
 }
 
 int

@@ -230,6 +230,8 @@ section_restore(struct doc *d, const struct facts *f)
 char *
 content_loss(const struct facts *f)
 {
+	if (f->proven_us < 0 && f->backups == NULL)
+		return doc_format("By this drill nothing is proven, so how much would be lost is not known from it; `holdfast report` looks at all backups.");
 	if (f->proven_us < 0)
 		return doc_format("No proven backup is known to this report, so how much would be lost is not known either.");
 	if (facts_age_ms(f, f->proven_us) < 0)

@@ -204,6 +204,12 @@ out:
 		if (e->kind == ERR_NOT_FOUND)
 			e->kind = ERR_FAILED;
 		err_wrap(e, "put of \"%s\" into folder \"%s\"", name, f->path);
+		if (e->kind == ERR_SPACE)
+			err_hint(e, "Make room there and run it again: what was stored will be found again.");
+		else if (e->sys == EROFS)
+			err_hint(e, "It is mounted read-only: mount it for writing, and see in the kernel's log whether a fault of the disk did that.");
+		else if (e->kind == ERR_DENIED)
+			err_hint(e, "The user who runs holdfast must be able to write there.");
 	}
 	return rc;
 }
@@ -249,7 +255,7 @@ folder_get(struct store *s, const char *name, uint64_t offset, size_t bytes, str
 		goto out;
 	}
 	if ((offset > 0 && offset >= size) || want > size - offset) {
-		err_set(e, ERR_CORRUPT, "get of \"%s\": %zu bytes at %" PRIu64 " are not all in its %" PRIu64 " bytes", name,
+		err_set(e, ERR_CORRUPT, "get of \"%s\": it is cut short: of %zu bytes at %" PRIu64 " not all are in its %" PRIu64, name,
 		    bytes, offset, size);
 		goto out;
 	}

@@ -125,6 +125,8 @@ def test_restore_that_fails_leaves_no_database_there(ready):
     ready.configure(drill={"bin_dir": bin_dir(ready.work, "bin", pg_restore=script)})
     result = ready("drill", "--json")
     assert result.code == NOT_PROVEN and result.json["verdict"] == "failed" and "canary" in result.json["reason"], str(result)
+    # Half a restore has no time, and amcheck a reason.
+    assert result.json["rto_ms"] is None and result.json["amcheck"]["why_not"]
 
 
 def test_session_that_the_server_ends_is_no_verdict_about_the_backup(ready):

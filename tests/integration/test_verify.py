@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from lib.agent import FAILED, NOT_PROVEN, OK, WARNINGS
+from lib.agent import FAILED, NOT_PROVEN, OK, USAGE, WARNINGS
 
 
 @pytest.fixture
@@ -169,8 +169,21 @@ def test_agent_key_backs_up_and_reads_nothing(agent, source, database, restored)
     assert "back" not in restored.databases()
     result = agent("cat", "latest", agent.ok("show", "latest", "--json").json["streams"][0]["name"])
     assert result.code == FAILED and result.out == b"", str(result)
+    # Nor does it decide who reads.
+    agent.fails(FAILED, "keys", "remove", "recovery", "--yes", says="agent's key")
     agent.configure(repository={"key_file": agent.key})
     agent.restored(restored, "back")
+
+
+def test_new_passphrase_is_asked_for_a_length(small):
+    """It alone stands between whoever has the bucket and every backup."""
+    for weak in ("", "\n", "elevenchars"):
+        path = os.path.join(small.work, "weak")
+        with open(path, "w", encoding="ascii", opener=lambda p, flags: os.open(p, flags, 0o600)) as f:
+            f.write(weak)
+        result = small("keys", "add", "weak", "--new-passphrase-file", path)
+        assert result.code in (USAGE, FAILED) and path in result.err, str(result)
+    assert len(small("keys", "list", "--json").json["holders"]) == 1
 
 
 def test_rotation_keeps_what_was(small, source, restored):
