@@ -130,7 +130,7 @@ int repo_holds(struct repo *r, json_t **held, struct err *e) MUST_USE;
 
 /* ---- reports ---- */
 
-/* ERR_KEY for a holder that was let in without its signing key (by 64 digits): nobody would believe its reports. */
+/* ERR_KEY for an agent, and for a holder that was let in without its signing key (by 64 digits): nobody would believe its reports. */
 int repo_can_sign(const struct repo *r, struct err *e) MUST_USE;
 
 /* Stores a drill's outcome, signed by the holder in use; fills in `id`.  ERR_KEY when the holder cannot sign. */
@@ -140,8 +140,8 @@ struct repo_report {
 	char id[33];
 	json_t *outcome;                /* owned; json_decref */
 	char signer[65];                /* Ed25519 public key, hex */
-	char signer_name[KEY_NAME_MAX]; /* "" when no holder has it */
-	bool valid;                     /* signature right, and of a holder */
+	char signer_name[KEY_NAME_MAX]; /* "" when no recovery holder has it */
+	bool valid;                     /* signature right, and of a recovery holder */
 };
 
 /* All reports, oldest first; free with repo_reports_free.  One that is damaged is not among them: `damaged` gets an object with its

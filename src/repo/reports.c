@@ -29,6 +29,10 @@ signed_bytes(uint8_t to[SIGNED_BYTES], const struct repo *r, const uint8_t id[ID
 int
 repo_can_sign(const struct repo *r, struct err *e)
 {
+	if (r->self->role != KEY_RECOVERY) {
+		err_set(e, ERR_KEY, "an agent's key cannot sign a report: it can read nothing that it could prove");
+		return err_hint(e, "Use the key file of a recovery holder (--key-file) or its passphrase (--passphrase-file).");
+	}
 	if (r->self->signs)
 		return 0;
 	err_set(e, ERR_KEY, "holder \"%s\" cannot sign a report: the repository has only one half of its public key", r->self->name);
@@ -69,7 +73,8 @@ repo_put_report(struct repo *r, const json_t *outcome, char id_text[33], struct 
 	return rc == 0 ? 0 : err_wrap(e, "store the report");
 }
 
-/* Fills signer and valid: the signature must be right, and its key that of a holder. */
+/* Fills signer and valid: the signature must be right, and its key that of a holder who can read.  An agent proves nothing, and who stole its
+ * key could say so all the same. */
 static void
 judge(const struct repo *r, const uint8_t id[ID_BYTES], const struct buf *sections, const struct holder *holders, size_t count, struct repo_report *to)
 {
@@ -83,7 +88,7 @@ judge(const struct repo *r, const uint8_t id[ID_BYTES], const struct buf *sectio
 		signed_bytes(in, r, id, &sections[0]);
 		hex_encode(to->signer, key, sizeof(key));
 		for (size_t i = 0; i < count; i++)
-			if (strlen(holders[i].public_key) == 128 && strcmp(holders[i].public_key + 64, to->signer) == 0)
+			if (holders[i].role == KEY_RECOVERY && strlen(holders[i].public_key) == 128 && strcmp(holders[i].public_key + 64, to->signer) == 0)
 				snprintf(to->signer_name, sizeof(to->signer_name), "%s", holders[i].name);
 		to->valid = curve_verify(signature, key, in, sizeof(in), &ignored) == 0 && to->signer_name[0] != '\0';
 	}

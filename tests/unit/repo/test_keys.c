@@ -201,6 +201,39 @@ who_was_let_in_with_half_a_key_is_told_that_it_cannot_sign(void **state)
 	world_free(w);
 }
 
+/* An agent reads nothing and proves nothing; who stole its key may say otherwise. */
+static void
+a_report_that_an_agent_signed_counts_for_nothing(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	json_t *drill = json_pack("{s:s, s:s}", "verdict", "proven", "finished", "2026-11-24T03:00:00Z"), *damaged = json_array();
+	struct repo *agent = world_open(w, w->agent_key, false, &e);
+	struct repo_report *reports;
+	size_t count;
+	char id[33];
+
+	(void)state;
+	assert_int_equal(repo_put_report(agent, drill, id, &e), -1);
+	assert_int_equal(e.kind, ERR_KEY);
+	err_clear(&e);
+	agent->self->role = KEY_RECOVERY;       /* as a program of the thief's own would have it */
+	must(repo_put_report(agent, drill, id, &e));
+	must(repo_reports(w->repo, &reports, &count, damaged, &e));
+	assert_int_equal(count, 1);
+	assert_false(reports[0].valid);
+	repo_reports_free(reports, count);
+	must(repo_put_report(w->repo, drill, id, &e));
+	must(repo_reports(w->repo, &reports, &count, damaged, &e));
+	assert_int_equal(count, 2);
+	assert_int_equal(reports[0].valid + reports[1].valid, 1);
+	repo_reports_free(reports, count);
+	json_decref(damaged);
+	json_decref(drill);
+	repo_free(agent);
+	world_free(w);
+}
+
 /* R29. */
 static void
 a_holder_whose_object_is_not_what_was_written_is_not_let_in(void **state)
@@ -750,6 +783,7 @@ main(void)
 		cmocka_unit_test(an_agent_does_not_go_back_to_an_older_key),
 		cmocka_unit_test(a_public_key_may_be_typed_in_capitals),
 		cmocka_unit_test(who_was_let_in_with_half_a_key_is_told_that_it_cannot_sign),
+		cmocka_unit_test(a_report_that_an_agent_signed_counts_for_nothing),
 		cmocka_unit_test(a_holder_whose_object_is_not_what_was_written_is_not_let_in),
 		cmocka_unit_test(a_removed_holder_is_out_and_the_last_reader_stays),
 		cmocka_unit_test(a_repository_put_in_the_place_of_ours_is_refused),
