@@ -418,6 +418,35 @@ compare_ids(const void *a, const void *b)
 	return memcmp(a, b, ID_BYTES);
 }
 
+/* Sorts ids and drops those that are there twice: a store that lists an object twice must not make two of it. */
+static size_t
+sort_ids(uint8_t (*ids)[ID_BYTES], size_t count)
+{
+	size_t kept = 0;
+
+	if (count > 0)
+		qsort(ids, count, ID_BYTES, compare_ids);
+	for (size_t i = 0; i < count; i++)
+		if (kept == 0 || memcmp(ids[kept - 1], ids[i], ID_BYTES) != 0)
+			memmove(ids[kept++], ids[i], ID_BYTES);
+	return kept;
+}
+
+/* Whether a map is made of listed index objects, each once. */
+static bool
+map_fits(const struct map *map, const uint8_t (*listed)[ID_BYTES], size_t count)
+{
+	uint8_t (*ids)[ID_BYTES] = mem_alloc(((size_t)map->id_count + 1) * ID_BYTES);
+	bool fits;
+
+	memcpy(ids, map->ids, (size_t)map->id_count * ID_BYTES);
+	fits = sort_ids(ids, map->id_count) == map->id_count;
+	for (uint32_t i = 0; i < map->id_count && fits; i++)
+		fits = bsearch(ids[i], listed, count, ID_BYTES, compare_ids) != NULL;
+	free(ids);
+	return fits;
+}
+
 /* Opens the map if every index object in it is still listed; a map that knows more is stale. */
 static void
 open_map(struct index *x, struct repo *r, const char *path, const uint8_t (*listed)[ID_BYTES], size_t count)
@@ -431,12 +460,11 @@ open_map(struct index *x, struct repo *r, const char *path, const uint8_t (*list
 		}
 		return;
 	}
-	for (uint32_t i = 0; i < x->map.id_count; i++)
-		if (bsearch(x->map.ids[i], listed, count, ID_BYTES, compare_ids) == NULL) {
-			log_info("index cache: index objects were replaced in the repository; it is built again");
-			map_close(&x->map);
-			return;
-		}
+	if (!map_fits(&x->map, listed, count)) {
+		log_info("index cache: index objects were replaced in the repository; it is built again");
+		map_close(&x->map);
+		return;
+	}
 	for (uint32_t i = 0; i < x->map.pack_count; i++) {
 		struct pack_info info;
 
@@ -626,12 +654,10 @@ load(struct index *x, struct repo *r, const char *path, struct err *e)
 	/* Before any pack is taken up, so that of a chunk's two places the one that stays is chosen. */
 	if (index_condemned(r, &x->condemned, e) || catalog_list(r, CATALOG_INDEX, &listed, NULL, &count, e))
 		return -1;
-	if (count > 0) {
-		qsort(listed, count, ID_BYTES, compare_ids);
-		if (list_packs(x, r, e)) {
-			free(listed);
-			return -1;
-		}
+	count = sort_ids(listed, count);
+	if (count > 0 && list_packs(x, r, e)) {
+		free(listed);
+		return -1;
 	}
 	if (path != NULL)
 		open_map(x, r, path, (const uint8_t(*)[ID_BYTES])listed, count);

@@ -1,5 +1,5 @@
 /* An index larger than what a reader holds in memory: sorted on disk, merged, found whole, and no worse where no disk is. */
-#include "world.h"
+#include "unit/repo/hooked.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -66,7 +66,7 @@ assert_whole(struct repo *r, uint32_t chunks)
 	assert_false(index_find(r->index, id, &p));
 }
 
-/* Files directly in a folder. */
+/* Maps directly in a folder, and what is on its way to be one: others keep what they know there as well. */
 static unsigned
 files_in(const char *folder)
 {
@@ -75,7 +75,7 @@ files_in(const char *folder)
 
 	assert_non_null(d);
 	for (struct dirent *x; (x = readdir(d)) != NULL;)
-		n += x->d_type == DT_REG;
+		n += x->d_type == DT_REG && (strstr(x->d_name, "index.map") != NULL || strstr(x->d_name, ".tmp-") != NULL);
 	closedir(d);
 	return n;
 }
@@ -248,6 +248,85 @@ what_a_killed_build_left_is_removed_a_day_later(void **state)
 	world_free(w);
 }
 
+static int
+show_twice(void *ctx, const char *prefix, const char *name)
+{
+	(void)prefix, (void)name;
+	return *(bool *)ctx ? 2 : 1;
+}
+
+/* Two index objects, so that one of them could be taken for both; and a map of them, so that it could be kept. */
+static void
+a_store_that_lists_an_object_twice_makes_no_second_one(void **state)
+{
+	struct world *w = world_new();
+	const uint32_t some = 10 * CHUNKS_A_PACK, more = 20 * CHUNKS_A_PACK;
+	struct hooked h;
+	bool twice = true;
+
+	(void)state;
+	hooked_init(&h, w);
+	h.ctx = &twice, h.shown = show_twice;
+	fill(w->repo, 0, some);
+	drop_cache(w);
+	for (int i = 0; i < 3; i++) {
+		struct repo *r = hooked_open(&h, w, w->cache);
+		struct err e = ERR_INIT;
+
+		must(index_load(r, &e));
+		assert_true(index_mapped(r->index));
+		assert_whole(r, i == 0 ? some : more);
+		repo_free(r);
+		if (i == 0)
+			fill(w->repo, some, more);
+		twice = i == 1;
+	}
+	hooked_free(&h.store);
+	world_free(w);
+}
+
+/* A map as it was made of such a listing before that was seen to. */
+static void
+a_map_that_names_an_index_object_twice_is_built_again(void **state)
+{
+	struct world *w = world_new();
+	const uint32_t chunks = 10 * CHUNKS_A_PACK;
+	char *path = mem_printf("%s/%s/index.map", w->cache, w->uuid);
+	const uint8_t (*ids)[ID_BYTES];
+	uint8_t (*twice)[ID_BYTES];
+	struct err e = ERR_INIT;
+	struct map map;
+	size_t count;
+
+	(void)state;
+	fill(w->repo, 0, chunks);
+	load_anew(w, true);
+	count = index_objects(w->repo->index, &ids);
+	assert_true(count >= 1);
+	twice = mem_alloc(2 * count * ID_BYTES);
+	memcpy(twice, ids, count * ID_BYTES);
+	memcpy(twice + count, ids, count * ID_BYTES);
+	/* First with more ids than are listed, then with as many, one of which is hidden behind the other. */
+	for (int i = 0; i < 2; i++) {
+		struct map_runs runs = MAP_RUNS_INIT(path);
+		char *folder = mem_strndup(path, strlen(path) - strlen("/index.map"));
+
+		runs.folder = folder;
+		memset(&map, 0, sizeof(map));
+		map.fd = -1;
+		must(map_build(&map, path, w->repo->uuid, (const uint8_t (*)[ID_BYTES])twice, i == 0 ? 2 * count : count + 1, NULL, 0, &runs, &e));
+		map_close(&map);
+		if (i == 1)
+			fill(w->repo, chunks, 2 * chunks);
+		load_anew(w, true);
+		assert_whole(w->repo, i == 0 ? chunks : 2 * chunks);
+		free(folder);
+	}
+	free(twice);
+	free(path);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -257,6 +336,8 @@ main(void)
 		cmocka_unit_test(a_disk_that_is_full_at_any_moment_costs_memory_and_no_chunk),
 		cmocka_unit_test(a_map_with_one_flipped_bit_is_built_again),
 		cmocka_unit_test(what_a_killed_build_left_is_removed_a_day_later),
+		cmocka_unit_test(a_store_that_lists_an_object_twice_makes_no_second_one),
+		cmocka_unit_test(a_map_that_names_an_index_object_twice_is_built_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
