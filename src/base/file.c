@@ -185,9 +185,29 @@ file_mkdirs(const char *path, mode_t mode, struct err *e)
 	return file_sync_parent(path, e);
 }
 
+#define DEEPEST 64                      /* folders that are open at once, whoever filled the tree */
+
+struct removal {
+	int top;                        /* the tree's own folder */
+	bool moved;                     /* something there waits for another turn */
+};
+
+/* Moves a folder that lies too deep to the top of the tree. */
+static bool
+move_up(struct removal *r, int dir, const char *name)
+{
+	char id[RAND_ID_TEXT];
+
+	rand_id(id);
+	if (renameat(dir, name, r->top, id) != 0)
+		return false;
+	r->moved = true;
+	return true;
+}
+
 /* Takes `fd`. */
 static int
-remove_inside(int fd, const char *path, struct err *e)
+remove_inside(struct removal *r, int fd, int depth, const char *path, struct err *e)
 {
 	DIR *dir = fdopendir(fd);
 	struct dirent *d;
@@ -206,8 +226,10 @@ remove_inside(int fd, const char *path, struct err *e)
 			continue;
 		if (unlinkat(dirfd(dir), d->d_name, 0) == 0)
 			continue;
+		if (depth >= DEEPEST && move_up(r, dirfd(dir), d->d_name))
+			continue;
 		sub = openat(dirfd(dir), d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (sub < 0 || remove_inside(sub, d->d_name, where) != 0 || unlinkat(dirfd(dir), d->d_name, AT_REMOVEDIR) != 0) {
+		if (sub < 0 || remove_inside(r, sub, depth + 1, d->d_name, where) != 0 || unlinkat(dirfd(dir), d->d_name, AT_REMOVEDIR) != 0) {
 			if (where->kind == ERR_NONE)
 				err_sys(where, "remove \"%s\" in \"%s\"", d->d_name, path);
 			rc = -1;
@@ -220,7 +242,8 @@ remove_inside(int fd, const char *path, struct err *e)
 int
 file_remove_tree(const char *path, struct err *e)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), rc;
+	struct removal r = { .top = fd };
 
 	if (fd < 0 && errno == ENOENT)
 		return 0;
@@ -228,7 +251,13 @@ file_remove_tree(const char *path, struct err *e)
 		return unlink(path) == 0 ? 0 : err_sys(e, "remove \"%s\"", path);
 	if (fd < 0)
 		return err_sys(e, "open folder \"%s\"", path);
-	if (remove_inside(fd, path, e))
+	do {
+		r.moved = false;
+		fd = fcntl(r.top, F_DUPFD_CLOEXEC, 0);
+		rc = fd < 0 || lseek(fd, 0, SEEK_SET) != 0 ? err_sys(e, "read folder \"%s\"", path) : remove_inside(&r, fd, 0, path, e);
+	} while (rc == 0 && r.moved);
+	file_close(&r.top);
+	if (rc != 0)
 		return -1;
 	return rmdir(path) == 0 ? 0 : err_sys(e, "remove folder \"%s\"", path);
 }
