@@ -75,7 +75,7 @@ int keys_add(struct repo *r, const char *name, enum key_role role, const char *p
 int keys_rotate(struct repo *r, uint32_t *epoch, struct err *e) MUST_USE;
 
 /* Removes a holder's objects; it is called by its name, its id, or a unique beginning of that (4 digits at least).  ERR_REFUSED for the last
- * recovery holder unless `even_last`, and for the one in use.  "keys/<id>" removes a foreign object. */
+ * recovery holder and one that alone has a vault key unless `even_last`, and for the one in use.  "keys/<id>" removes a foreign object. */
 int keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e) MUST_USE;
 
 /* Removes key objects that a newer one of the same holder supersedes, which has every vault key of theirs. */

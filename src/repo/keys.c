@@ -356,6 +356,52 @@ remove_objects(struct repo *r, const char *holder_id, struct err *e)
 	return rc;
 }
 
+static bool
+is_in(const json_t *names, const json_t *name)
+{
+	for (size_t i = 0; i < json_array_size(names); i++)
+		if (json_equal(json_array_get(names, i), name))
+			return true;
+	return false;
+}
+
+/* Whether an object of another reader has this vault key. */
+static bool
+another_has(const json_t *all, const char *holder_id, const json_t *name)
+{
+	json_t *object;
+	size_t i;
+
+	json_array_foreach(all, i, object)
+		if (strcmp(json_opt_str(object, "holder", ""), holder_id) != 0 && strcmp(json_opt_str(object, "role", ""), "recovery") == 0 &&
+		    is_in(json_object_get(object, "vaults"), name))
+			return true;
+	return false;
+}
+
+/* A rotation that died may have left a vault key with one reader alone, who sealed to it since: with him it would be lost. */
+static int
+refuse_if_alone(struct repo *r, const char *holder_id, const char *name, struct err *e)
+{
+	json_t *all, *object, *vault;
+	size_t i, k;
+	int rc = 0;
+
+	if (authentic(r, &all, e))
+		return -1;
+	json_array_foreach(all, i, object) {
+		if (strcmp(json_opt_str(object, "holder", ""), holder_id) != 0 || strcmp(json_opt_str(object, "role", ""), "recovery") != 0)
+			continue;
+		json_array_foreach(json_object_get(object, "vaults"), k, vault)
+			if (rc == 0 && !another_has(all, holder_id, vault)) {
+				rc = err_set(e, ERR_REFUSED, "\"%s\" alone has a vault key, from a rotation that did not end", name);
+				err_hint(e, "What it backed up since then is sealed to that key: run `holdfast keys rotate` with its key first, or give --yes.");
+			}
+	}
+	json_decref(all);
+	return rc;
+}
+
 /* "keys/<id>" names an object that is no holder's. */
 static int
 remove_foreign(struct repo *r, const char *name, struct err *e)
@@ -421,16 +467,9 @@ keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e
 		err_set(e, ERR_REFUSED, "\"%s\" is the last recovery holder: without it no backup can ever be read again", holder_id);
 		return err_hint(e, "Add another recovery holder first."); /* R50 */
 	}
+	if (!even_last && refuse_if_alone(r, id, holder_id, e))
+		return -1;
 	return remove_objects(r, id, e);
-}
-
-static bool
-is_in(const json_t *names, const json_t *name)
-{
-	for (size_t i = 0; i < json_array_size(names); i++)
-		if (json_equal(json_array_get(names, i), name))
-			return true;
-	return false;
 }
 
 /* A newer object of the same holder has every vault key that this one has.  The epoch alone would not do: it may stand for another key. */

@@ -1,4 +1,4 @@
-#include "unit/repo/world.h"
+#include "unit/repo/hooked.h"
 
 #include <unistd.h>
 
@@ -342,53 +342,23 @@ a_removed_holder_is_out_and_the_last_reader_stays(void **state)
 	world_free(w);
 }
 
-/* A store in which another rotation runs from beginning to end before our n-th put. */
-struct meddled {
-	struct store store;
-	struct store *under;
+/* Another rotation runs from beginning to end before our n-th put. */
+struct meddler {
 	struct repo *other;
 	unsigned puts, at;
 };
 
-static int
-meddled_put(struct store *s, const char *name, const void *data, size_t bytes, struct err *e)
+static void
+meddle(void *ctx, const char *verb, const char *name)
 {
-	struct meddled *m = (struct meddled *)s;
-	struct err other = ERR_INIT;
+	struct meddler *m = ctx;
+	struct err e = ERR_INIT;
 	uint32_t epoch;
 
-	if (++m->puts == m->at && keys_rotate(m->other, &epoch, &other) != 0)
-		fail_msg("the other rotation: %s", other.msg);
-	return store_put(m->under, name, data, bytes, e);
+	(void)name;
+	if (strcmp(verb, "put") == 0 && ++m->puts == m->at && keys_rotate(m->other, &epoch, &e) != 0)
+		fail_msg("the other rotation: %s", e.msg);
 }
-
-static int
-meddled_get(struct store *s, const char *name, uint64_t offset, size_t bytes, struct buf *to, struct err *e)
-{
-	return store_get(((struct meddled *)s)->under, name, offset, bytes, to, e);
-}
-
-static int
-meddled_stat(struct store *s, const char *name, struct store_object *o, struct err *e)
-{
-	return store_stat(((struct meddled *)s)->under, name, o, e);
-}
-
-static int
-meddled_list(struct store *s, const char *prefix, store_each *each, void *ctx, struct err *e)
-{
-	return store_list(((struct meddled *)s)->under, prefix, each, ctx, e);
-}
-
-static int
-meddled_remove(struct store *s, const char *name, struct err *e)
-{
-	return store_remove(((struct meddled *)s)->under, name, e);
-}
-
-static const struct store_ops meddled_ops = {
-	.put = meddled_put, .get = meddled_get, .stat = meddled_stat, .list = meddled_list, .remove = meddled_remove,
-};
 
 /* A second key that reads; its path is owned by the caller. */
 static char *
@@ -414,13 +384,17 @@ of_two_rotations_at_once_nothing_is_sealed_to_a_key_that_is_lost(void **state)
 		struct world *w = world_new();
 		struct err e = ERR_INIT;
 		char *verifier = let_in_verifier(w), by_agent[33], by_us[33], by_verifier[33];
-		struct meddled m = { .store = { .ops = &meddled_ops, .label = w->objects }, .under = w->store, .at = at };
-		struct repo_options o = { .key_file = w->key, .workers = 2 };
-		struct repo *ours = repo_open(&m.store, &o, &e);
+		struct meddler m = { .at = at };
+		struct hooked h;
+		struct repo *ours;
 		unsigned removed, seed = 10 * at;
 		uint32_t epoch;
 		int rc;
 
+		hooked_init(&h, w);
+		h.before = meddle;
+		h.ctx = &m;
+		ours = hooked_open(&h, w, NULL);
 		m.other = world_open(w, verifier, false, &e);
 		assert_non_null(m.other);
 		rc = keys_rotate(ours, &epoch, &e);
@@ -451,6 +425,7 @@ of_two_rotations_at_once_nothing_is_sealed_to_a_key_that_is_lost(void **state)
 		assert_int_equal(named(w->repo, "recovery").epoch, epoch);
 		repo_free(m.other);
 		repo_free(ours);
+		hooked_free(&h.store);
 		free(verifier);
 		world_free(w);
 	}
@@ -521,11 +496,17 @@ a_key_that_one_object_alone_has_outlives_every_tidying(void **state)
 	assert_int_equal(epoch, 3);
 	must(keys_tidy(other, &removed, &e));
 	is_read_by(w, w->key, id);
+	/* Nor can we be removed before it is given to all. */
+	assert_int_equal(keys_remove(other, "recovery", false, &e), -1);
+	assert_int_equal(e.kind, ERR_REFUSED);
+	assert_non_null(strstr(e.hint, "keys rotate"));
+	err_clear(&e);
 	/* Our next rotation gives it to all, and what is superseded then is superseded. */
 	must(keys_rotate(w->repo, &epoch, &e));
 	must(keys_tidy(w->repo, &removed, &e));
 	is_read_by(w, verifier, id);
 	assert_int_equal(named(w->repo, "recovery").objects, 1);
+	must(keys_remove(other, "recovery", false, &e));
 	repo_free(other);
 	free(verifier);
 	world_free(w);
