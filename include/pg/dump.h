@@ -72,6 +72,10 @@ int dump_run(struct dump *d, size_t i, struct sink *out, struct err *e) MUST_USE
  * the report and the log (R38).  An array of strings, empty when there are none. */
 json_t *dump_waiters(struct dump *d, struct err *e) MUST_USE;
 
+/* What the pg_dumps that ended well had to say all the same, as sentences: what they left out because our role may not dump it, and
+ * whatever else they found worth a warning.  Each once; borrowed.  Ask when none is running. */
+const json_t *dump_warnings(const struct dump *d);
+
 /* Whether the leader still holds snapshot and locks: 0, or the dump is worth nothing: ERR_DATABASE, or ERR_LOCKED with the name of
  * a table that was rewritten or dropped where none could be locked first. */
 int dump_end(struct dump *d, struct err *e) MUST_USE;
@@ -80,9 +84,9 @@ void dump_free(struct dump *d);                         /* lets go of snapshot a
 /*
  * Roles, memberships, tablespaces and settings by role: pg_dumpall --globals-only, plain text, into `out` (borrowed, not finished).
  * *without_passwords tells that our role may not read pg_authid, so that the roles came without their passwords: a
- * warning of the backup (R32).
+ * warning of the backup (R32).  What pg_dumpall says beside success is added to `warnings` (an array; NULL: nobody asks).
  */
 int dump_globals(const struct pg_target *target, const struct tools *tools, int64_t idle_timeout_ms, bool *without_passwords,
-    struct sink *out, struct err *e) MUST_USE;
+    json_t *warnings, struct sink *out, struct err *e) MUST_USE;
 
 #endif

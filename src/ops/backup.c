@@ -135,6 +135,17 @@ report_waiters(struct database_dump *d)
 	json_decref(waiters);
 }
 
+/* A pg_dump that ends well may have left something out: then it says so, and so must the backup. */
+static void
+report_words(struct database_dump *d)
+{
+	const json_t *words;
+	size_t i;
+
+	json_array_foreach(dump_warnings(d->dump), i, words)
+		ops_warn(d->backup->outcome, "database \"%s\": pg_dump says: %s", d->name, json_string_value(words));
+}
+
 static int
 try_database(struct backup *b, const char *name, struct err *e)
 {
@@ -162,8 +173,10 @@ try_database(struct backup *b, const char *name, struct err *e)
 		report_waiters(&d);
 		rc = dump_end(d.dump, e);
 	}
-	if (rc == 0)
+	if (rc == 0) {
+		report_words(&d);
 		keep_database(&d);
+	}
 out:
 	for (size_t i = 0; i < d.count; i++)
 		archive_digest_free(&d.digests[i]);
@@ -202,7 +215,9 @@ dump_the_globals(struct backup *b, struct err *e)
 {
 	struct sink *sink = repo_write(b->run, "globals", "sql", NULL);
 	bool without_passwords = false;
-	int rc = dump_globals(&b->settings->source, &b->tools, b->settings->backup.idle_timeout_ms, &without_passwords, sink, e);
+	json_t *said = json_array(), *words;
+	size_t i;
+	int rc = dump_globals(&b->settings->source, &b->tools, b->settings->backup.idle_timeout_ms, &without_passwords, said, sink, e);
 
 	if (rc == 0)
 		rc = sink_finish(sink, e);

@@ -339,6 +339,24 @@ check_locks(struct check *c, struct conn *conn, const char *what)
 	free(fix);
 }
 
+/* pg_dump passes over them with a word and status 0. */
+static void
+check_subscriptions(struct check *c, struct conn *conn, const char *what)
+{
+	struct err e = ERR_INIT;
+	char *count = NULL;
+
+	if (json_is_true(json_object_get(c->cluster, "role_superuser")))
+		return;
+	if (conn_value(&count, conn, "SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid"
+		    " WHERE d.datname = pg_catalog.current_database()", NULL, &e) != 0)
+		line_err(c, "source", what, &e);
+	else if (count != NULL && strcmp(count, "0") != 0)
+		line(c, "source", what, WARNING, "Dump as a superuser, or write down how they are made: `psql -c '\\dRs+'`.",
+		    "%s subscriptions: only a superuser can dump them, so they are not in the backup", count);
+	free(count);
+}
+
 static void
 check_database(struct check *c, const char *name, const json_t *all)
 {
@@ -369,6 +387,7 @@ check_database(struct check *c, const char *name, const json_t *all)
 			    "%lld large objects: pg_read_all_data does not cover them, and pg_dump fails on one that it may not read",
 			    (long long)json_opt_int(facts, "large_objects", 0));
 		json_add(c->databases, facts);
+		check_subscriptions(c, conn, what);
 		check_locks(c, conn, what);
 	}
 	conn_close(conn);

@@ -379,7 +379,7 @@ compare_globals(json_t *globals, json_t *differences, json_t *not_covered, const
 	a.self = b.self = conn_cell(here, 0, 0);
 	a.tablespaces = b.tablespaces = conn_cell_bool(here, 0, 1);
 	sink = sink_buf_new(&text, GLOBALS_MOST);
-	if (dump_globals(target, tools, idle_timeout_ms, &without_passwords, sink, e) || sink_finish(sink, e) ||
+	if (dump_globals(target, tools, idle_timeout_ms, &without_passwords, NULL, sink, e) || sink_finish(sink, e) ||
 	    read_items(&a, source, bytes, e) || read_items(&b, text.data, text.bytes, e))
 		goto out;
 	forget_new_grantors(&b, &a);

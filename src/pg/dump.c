@@ -29,6 +29,8 @@ struct dump {
 	struct dump_locks locks;
 	bool ahead;                     /* the leader holds a lock of every table */
 	pthread_mutex_t all_tables;     /* held while a pg_dump runs that locks every table: see dump_run */
+	pthread_mutex_t saying;         /* for `said` */
+	json_t *said;                   /* what pg_dumps that ended well wrote to stderr */
 };
 
 /* R38, R42: nothing of the role's settings may end this session while the pg_dumps run; nothing outside the catalogs may be
@@ -121,6 +123,8 @@ dump_begin(const struct pg_target *target, const char *dbname, const struct tool
 	d->options = *options;
 	d->dbname = mem_strdup(dbname);
 	pthread_mutex_init(&d->all_tables, NULL);
+	pthread_mutex_init(&d->saying, NULL);
+	d->said = json_array();
 	d->leader = conn_open(target, dbname, e);
 	if (d->leader == NULL)
 		goto failed;
@@ -197,6 +201,68 @@ judge_words(struct dump *d, const char *name, const char *words, struct err *e)
 	}
 }
 
+/* Behind "pg_dump: " or "pg_dumpall: ", and "warning: ". */
+static const char *
+without_prefix(const char *line)
+{
+	const char *colon = strstr(line, ": ");
+
+	if (strncmp(line, "pg_dump", 7) == 0 && colon != NULL && strcspn(line, " ") == (size_t)(colon - line) + 1)
+		line = colon + 2;
+	return strncmp(line, "warning: ", 9) == 0 ? line + 9 : line;
+}
+
+/* "pg_dump: detail: ...", and the server's own "DETAIL:  ..." belong to the line before. */
+static bool
+goes_on(const char *line)
+{
+	static const char *const words[] = { "detail: ", "hint: ", "DETAIL: ", "HINT: ", "CONTEXT: " };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strncmp(line, words[i], strlen(words[i])) == 0)
+			return true;
+	return false;
+}
+
+static void
+add_sentence(json_t *to, struct buf *sentence)
+{
+	char *text = buf_take(sentence);
+	json_t *one = json_str(text), *known;
+	bool there = false;
+	size_t i;
+
+	json_array_foreach(to, i, known)
+		there = there || json_equal(known, one);
+	if (there)
+		json_decref(one);
+	else
+		json_add(to, one);
+	free(text);
+}
+
+/* Every pg_dump of a database says the same of it. */
+static void
+add_words(json_t *to, const char *words)
+{
+	struct buf sentence = BUF_INIT;
+
+	while (*words != '\0') {
+		size_t n = strcspn(words, "\n");
+		char *line = mem_strndup(words, n);
+		const char *text = without_prefix(line);
+
+		if (!goes_on(text) && sentence.bytes > 0)
+			add_sentence(to, &sentence);
+		if (text[0] != '\0')
+			buf_addf(&sentence, "%s%s", sentence.bytes > 0 ? "; " : "", text);
+		free(line);
+		words += n + (words[n] == '\n');
+	}
+	if (sentence.bytes > 0)
+		add_sentence(to, &sentence);
+}
+
 /* What chooses the stream's content comes from the plan; this is what all streams have in common. */
 static const char **
 dump_argv(const struct dump *d, size_t i, char *shared[2])
@@ -253,6 +319,10 @@ run_pg_dump(struct dump *d, size_t i, struct sink *out, struct err *e)
 		rc = child_pump(child, out, d->options.idle_timeout_ms, e);
 		if (rc != 0)
 			judge_words(d, name, child_stderr(child), e);
+		pthread_mutex_lock(&d->saying);
+		if (rc == 0)
+			add_words(d->said, child_stderr(child));
+		pthread_mutex_unlock(&d->saying);
 	}
 	child_free(child);
 	childenv_free(env);
@@ -280,6 +350,12 @@ dump_run(struct dump *d, size_t i, struct sink *out, struct err *e)
 	if (all)
 		pthread_mutex_unlock(&d->all_tables);
 	return rc;
+}
+
+const json_t *
+dump_warnings(const struct dump *d)
+{
+	return d->said;
 }
 
 json_t *
@@ -334,6 +410,8 @@ dump_free(struct dump *d)
 		return;
 	conn_close(d->leader);
 	pthread_mutex_destroy(&d->all_tables);
+	pthread_mutex_destroy(&d->saying);
+	json_decref(d->said);
 	dump_plan_free(&d->plan);
 	json_decref(d->facts);
 	free(d->dbname);
@@ -357,7 +435,7 @@ may_read_passwords(bool *may, const struct pg_target *target, struct err *e)
 
 int
 dump_globals(const struct pg_target *target, const struct tools *tools, int64_t idle_timeout_ms, bool *without_passwords,
-    struct sink *out, struct err *e)
+    json_t *warnings, struct sink *out, struct err *e)
 {
 	const char *argv[8] = { tools->pg_dumpall, "--globals-only", "--no-password", NULL };
 	struct childenv *env = NULL;
@@ -392,6 +470,8 @@ dump_globals(const struct pg_target *target, const struct tools *tools, int64_t 
 		rc = child_pump(child, out, idle_timeout_ms, e);
 	if (rc != 0 && child != NULL && e->kind == ERR_FAILED && strstr(child_stderr(child), "connection to server") != NULL)
 		e->kind = ERR_DATABASE;
+	if (rc == 0 && warnings != NULL)
+		add_words(warnings, child_stderr(child));
 	child_free(child);
 	childenv_free(env);
 	return rc;

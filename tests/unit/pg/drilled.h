@@ -125,7 +125,7 @@ take_dump(const char *dbname, uint64_t large, struct taken *t)
 	assert_good(dump_end(d, &e), &e);
 	dump_free(d);
 	s = sink_buf_new(&t->globals, 1 << 24);
-	assert_good(dump_globals(&source.target, &source.tools, 0, &without, s, &e), &e);
+	assert_good(dump_globals(&source.target, &source.tools, 0, &without, NULL, s, &e), &e);
 	sink_free(s);
 }
 

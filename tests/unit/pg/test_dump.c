@@ -560,7 +560,7 @@ roles_come_with_their_passwords_where_we_may_read_them(void **state)
 	bool without = true;
 
 	(void)state;
-	assert_good(dump_globals(&cluster.target, &cluster.tools, 60000, &without, s, &e), &e);
+	assert_good(dump_globals(&cluster.target, &cluster.tools, 60000, &without, NULL, s, &e), &e);
 	assert_false(without);
 	assert_non_null(strstr((char *)text.data, "CREATE ROLE nobody_much"));
 	assert_non_null(strstr((char *)text.data, "SCRAM-SHA-256$"));
@@ -580,7 +580,7 @@ roles_come_without_passwords_where_we_may_not(void **state)
 
 	(void)state;
 	target.user = "nobody_much";
-	assert_good(dump_globals(&target, &cluster.tools, 60000, &without, s, &e), &e);
+	assert_good(dump_globals(&target, &cluster.tools, 60000, &without, NULL, s, &e), &e);
 	assert_true(without);
 	assert_non_null(strstr((char *)text.data, "CREATE ROLE locked_in"));
 	assert_null(strstr((char *)text.data, "SCRAM-SHA-256$"));
