@@ -1,6 +1,7 @@
 """What was dumped comes back: all of it, one table of it, on another server, from a folder and from S3."""
 
 import os
+import re
 import subprocess
 import time
 
@@ -160,19 +161,25 @@ def test_restore_refuses_a_database_with_something_in_it(agent, database, restor
 
 
 def test_cat_gives_an_archive_that_pg_restore_reads(agent, source, database):
+    """Of each stream, without the repository's help: the schema before and after the data, the rest, and a large table by itself."""
+    source.sql(database, "create table app.large as select n, repeat(md5(n::text), 20) as t from generate_series(1, 4000) n")
     agent.configure(source={"databases": [database]})
     agent.init()
     agent.backup()
-    shown = agent.ok("show", "latest", "--json").json
-    names = {s["name"] for s in shown["streams"]}
-    for stream in shown["streams"]:
-        if stream["database"] != database or stream["kind"] not in ("pg_dump", "archive"):
-            continue
+    dumps = [s for s in agent.ok("show", "latest", "--json").json["streams"] if s["database"] == database and s["kind"] == "dump"]
+    assert len(dumps) >= 4, dumps
+    pg_restore, listed = os.path.join(server_bin(), "pg_restore"), set()
+    for stream in dumps:
         archive = agent.ok("cat", "latest", stream["name"]).out
-        assert archive[:5] == b"PGDMP" and len(archive) == stream["bytes"]
-        subprocess.run([os.path.join(server_bin(), "pg_restore"), "-f", "/dev/null"], input=archive, check=True, timeout=60)
+        assert archive[:5] == b"PGDMP" and len(archive) == stream["bytes"], stream
+        toc = subprocess.run([pg_restore, "-l"], input=archive, check=True, timeout=60, stdout=subprocess.PIPE).stdout.decode()
+        subprocess.run([pg_restore, "-f", "/dev/null"], input=archive, check=True, timeout=60)
+        said = re.findall(r"^\d+; \d+ \d+ (TABLE DATA|TABLE|CONSTRAINT) app (\S+) ", toc, re.MULTILINE)
+        assert said, f"pg_restore -l names no table in {stream['name']}\n{toc}"
+        listed.update(said)
+    tables = {"kinds", "events_old", "events_new_a", "--help", "nothing", "large"}
+    assert listed >= {(what, table) for what in ("TABLE", "TABLE DATA") for table in tables} | {("CONSTRAINT", "boss")}, listed
     agent.fails(FAILED, "cat", "latest", "no such stream", says="no such stream")
-    assert len(names) >= 4
 
 
 def test_show_counts_what_is_there(agent, source, database):
