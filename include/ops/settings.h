@@ -40,7 +40,7 @@ struct settings {
 		unsigned lock_attempts;         /* whole tries before a lock in the way fails the backup [3] */
 		int64_t idle_timeout_ms;        /* silence of a pg_dump [15 min] */
 		int64_t deadline_ms;            /* the whole run (R12) [12 h] */
-		unsigned shrink_percent;        /* a backup that lost more of its rows than this is "suspect" (R6) [50] */
+		unsigned shrink_percent;        /* a backup that lost more of its rows or bytes than this is "suspect" (R6) [50] */
 	} backup;
 
 	struct {

@@ -89,7 +89,7 @@ const struct conf_key conf_keys[] = {
 	{ "backup.idle_timeout", CONF_SPAN, AT(backup.idle_timeout_ms), "15m", SECONDS(1), DAYS(1), NULL, "A `pg_dump` that is silent for this long is ended." },
 	{ "backup.deadline", CONF_SPAN, AT(backup.deadline_ms), "12h", SECONDS(10), DAYS(30), NULL, "For the whole backup." },
 	{ "backup.shrink_percent", CONF_NUMBER, AT(backup.shrink_percent), "50", 1, 100, NULL,
-	  "A backup that lost more of its rows than this is marked suspect, and nothing expires until somebody has looked." },
+	  "A backup that lost more of its rows or bytes than this is marked suspect, and nothing expires until somebody has looked." },
 
 	{ "drill.dir", CONF_PATH, AT(drill.dir), "/var/tmp", 0, 0, NULL, "The throw-away cluster lives in a folder of its own below this one." },
 	{ "drill.user", CONF_TEXT, AT(drill.user), NULL, 0, 0, NULL,

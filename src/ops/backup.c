@@ -277,12 +277,29 @@ by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* R6: far fewer rows than the median of the last backups of the same databases is no reason to fail, and one to look. */
-static int
-look_for_shrinking(struct backup *b, json_t *summary, struct err *e)
+/* Why `now` is far less than the median of what `n` backups before had, or NULL; owned by the caller. */
+static char *
+shrank(int64_t *before, size_t n, int64_t now, unsigned percent, const char *what)
 {
-	int64_t rows[SUSPECT_LOOKS_BACK], median;
-	char *group = backup_group(summary);
+	int64_t median;
+
+	if (n == 0)
+		return NULL;
+	qsort(before, n, sizeof(before[0]), by_size);
+	median = before[n / 2];
+	if ((double)now >= (double)median * (100 - percent) / 100)
+		return NULL;
+	return n == 1 ? mem_printf("%" PRId64 " %s, where the backup before had %" PRId64, now, what, median) :
+			mem_printf("%" PRId64 " %s, where the last %zu backups had %" PRId64 " as their median", now, what, n, median);
+}
+
+/* R6: far fewer rows or bytes than the last backups of the same databases had is no reason to fail, and one to look. */
+static int
+look_for_shrinking(struct backup *b, uint64_t bytes_now, json_t *summary, struct err *e)
+{
+	int64_t rows[SUSPECT_LOOKS_BACK], bytes[SUSPECT_LOOKS_BACK];
+	unsigned percent = b->settings->backup.shrink_percent;
+	char *group = backup_group(summary), *why;
 	json_t *backups, *backup;
 	size_t i, n = 0;
 
@@ -295,24 +312,22 @@ look_for_shrinking(struct backup *b, json_t *summary, struct err *e)
 		char *other = backup_group(backup);
 
 		if (n < SUSPECT_LOOKS_BACK && strcmp(other, group) == 0 &&
-		    (json_opt_str(backup, "suspect", NULL) == NULL || json_opt_str(backup, "proven", NULL) != NULL))
-			rows[n++] = json_opt_int(backup, "rows", 0);
+		    (json_opt_str(backup, "suspect", NULL) == NULL || json_opt_str(backup, "proven", NULL) != NULL)) {
+			rows[n] = json_opt_int(backup, "rows", 0);
+			bytes[n++] = json_opt_int(backup, "bytes", 0);
+		}
 		free(other);
 	}
 	json_decref(backups);
 	free(group);
-	if (n == 0)
-		return 0;
-	qsort(rows, n, sizeof(rows[0]), by_size);
-	median = rows[n / 2];
-	if ((double)b->rows < (double)median * (100 - b->settings->backup.shrink_percent) / 100) {
-		char *why = n == 1 ? mem_printf("%" PRIu64 " rows, where the backup before had %" PRId64, b->rows, median) : /* R6 */
-				     mem_printf("%" PRIu64 " rows, where the last %zu backups had %" PRId64 " as their median", b->rows, n, median);
-
+	why = shrank(rows, n, (int64_t)b->rows, percent, "rows");
+	if (why == NULL)
+		why = shrank(bytes, n, (int64_t)bytes_now, percent, "bytes");
+	if (why != NULL) {
 		json_put_str(summary, "suspect", why);
 		ops_warn(b->outcome, "this backup is suspect: %s; nothing older expires until it is explained", why);
-		free(why);
 	}
+	free(why);
 	return 0;
 }
 

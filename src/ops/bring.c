@@ -75,7 +75,13 @@ choose(const struct bring *b, const struct restore *restore, bool data, enum dum
 		const json_t *stream = stream_of(b->detail, name);
 		int k = section_kind(json_opt_str(row, "section", ""));
 
-		if (stream == NULL || k < 0) {
+		if (stream != NULL && (k < 0 || strcmp(json_opt_str(stream, "kind", ""), "dump") != 0)) {
+			err_set(e, ERR_FAILED, "stream \"%s\" is of a kind that this holdfast does not know: \"%s\", \"%s\"", name,
+			    json_opt_str(stream, "kind", ""), json_opt_str(row, "section", ""));
+			err_hint(e, "The backup was made by a newer holdfast: restore it with that one.");
+			return 0;
+		}
+		if (stream == NULL) {
 			err_set(e, ERR_CORRUPT, "the manifest's plan names a stream \"%s\" that it does not have", name);
 			return 0;
 		}

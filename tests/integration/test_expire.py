@@ -79,6 +79,17 @@ def test_a_hold_outlasts_the_rule(five):
     assert ids_of(agent) == [ids[4], ids[3]]
 
 
+def test_a_backup_whose_rows_were_emptied_is_suspect(agent, source, new_database):
+    """R6: as many rows, and nothing in them."""
+    name = new_database("emptied")
+    source.sql(name, "create table t as select n, repeat(md5(n::text), 30) as body from generate_series(1, 500) n")
+    agent.configure(source={"databases": [name]})
+    agent.init()
+    assert agent.backup()["suspect"] is None
+    source.sql(name, "update t set body = ''")
+    assert "bytes" in agent.backup()["suspect"]
+
+
 def test_a_backup_that_shrank_freezes_deletion(five, tiny):
     agent, ids = five
     assert agent("drill").code in (OK, WARNINGS)
