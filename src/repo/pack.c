@@ -237,7 +237,7 @@ pack_open_directory(const uint8_t uuid[16], const uint8_t catalog_key[32], const
     size_t directory_bytes, const uint8_t foot[PACK_FOOT_BYTES], size_t object_bytes, struct pack_entry **entries, uint32_t *count, struct err *e)
 {
 	uint8_t aad[PACK_HEAD_BYTES + PACK_FOOT_BYTES], *plain;
-	uint32_t expected;
+	uint32_t expected, empty = 0;
 	uint64_t total = PACK_HEAD_BYTES + directory_bytes + PACK_FOOT_BYTES;
 	struct aead *aead;
 	struct cursor c;
@@ -266,14 +266,17 @@ pack_open_directory(const uint8_t uuid[16], const uint8_t catalog_key[32], const
 		x->stored = cursor_u32(&c);
 		x->plain = cursor_u32(&c);
 		total += x->stored;
+		empty += x->plain == 0;
 	}
 	free(plain);
-	if (total != object_bytes) {
-		free(*entries);
-		*entries = NULL;
+	if (total == object_bytes && empty == 0)
+		return 0;
+	free(*entries);
+	*entries = NULL;
+	if (total != object_bytes)
 		return err_set(e, ERR_CORRUPT, "its chunks add up to %llu bytes, it has %zu", (unsigned long long)total, object_bytes);
-	}
-	return 0;
+	/* Nobody makes them, and the index refuses them: a record of this pack would make its index object unreadable. */
+	return err_set(e, ERR_CORRUPT, "%u of its chunks are empty", empty);
 }
 
 /* Tries one key on the pack's own. */
