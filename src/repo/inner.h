@@ -64,6 +64,7 @@ void identity_pin(uint8_t pin[32], const uint8_t uuid[16], const struct secrets 
 void holder_secrets_new(struct secrets *s);
 void holder_secrets_wipe(struct secrets *s);
 void vault_name(char name[VAULT_NAME_TEXT], const struct vault *v);     /* what a header calls it: from its public key, which it does not tell */
+bool vault_named(const json_t *names, const json_t *name);              /* the name is among those of a header */
 bool secrets_have(const struct secrets *s, const struct vault *v);
 struct vault *secrets_add(struct secrets *s, uint32_t epoch);           /* a new vault key pair */
 void secrets_drop_last(struct secrets *s);                              /* ... that came to nothing: nothing may be sealed to it */
@@ -89,6 +90,12 @@ void holder_sort_by_epoch(json_t *all);
 /* Finds and opens the secrets for `self`, or for a passphrase (then fills `self`): what all of its objects have. */
 int holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, const char *passphrase, struct secrets *secrets,
     char holder_id[ID_TEXT], struct err *e) MUST_USE;
+
+/* keys.c */
+/* The objects that recovery holders wrote, newest epoch first. */
+int holder_read_ours(struct repo *r, json_t **all, struct err *e) MUST_USE;
+void holder_describe(const struct repo *r, const json_t *object, struct holder *h);    /* all but `objects` */
+int keys_need_recovery(const struct repo *r, const char *what, struct err *e) MUST_USE; /* ERR_KEY for an agent: it "cannot <what>" */
 
 /* repo.c */
 extern const char repo_pin_hint[];

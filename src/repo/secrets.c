@@ -40,6 +40,15 @@ vault_name(char name[VAULT_NAME_TEXT], const struct vault *v)
 	hex_encode(name, digest, VAULT_NAME_TEXT / 2);
 }
 
+bool
+vault_named(const json_t *names, const json_t *name)
+{
+	for (size_t i = 0; i < json_array_size(names); i++)
+		if (json_equal(json_array_get(names, i), name))
+			return true;
+	return false;
+}
+
 static struct vault *
 find(const struct secrets *s, const struct vault *v)
 {
