@@ -415,7 +415,7 @@ take_backup(struct backup *b, const struct backup_request *r, int64_t began_ms, 
 			return -1;
 	repo_run_stats(b->run, &stats);
 	summary = summary_new(b, r, began_ms);
-	if (look_for_shrinking(b, summary, e)) {
+	if (look_for_shrinking(b, stats.bytes, summary, e)) {
 		json_decref(summary);
 		return -1;
 	}
