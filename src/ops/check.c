@@ -189,7 +189,7 @@ check_holders(struct check *c)
 		readers += holders[i].role == KEY_RECOVERY;
 	free(holders);
 	if (readers < 2)
-		line(c, "keys", "holders", WARNING, "`holdfast keys add offline --new-passphrase-file FILE` lets in a second one (R50).",
+		line(c, "keys", "holders", WARNING, "`holdfast keys add offline --new-passphrase-file FILE` lets in a second one.", /* R50 */
 		    "%zu of %zu holders can read the backups: if that key is lost, so are they", readers, count);
 	else
 		line(c, "keys", "holders", OK, NULL, "%zu, of which %zu can read the backups", count, readers);
@@ -280,7 +280,7 @@ check_rights(struct check *c, struct conn *conn)
 	const char *role = json_opt_str(c->cluster, "role", "the role");
 
 	if (super)
-		line(c, "source", "rights", WARNING, "CREATE ROLE holdfast LOGIN IN ROLE pg_read_all_data; and use it as `source.user` (R42).",
+		line(c, "source", "rights", WARNING, "CREATE ROLE holdfast LOGIN IN ROLE pg_read_all_data; and use it as `source.user`.", /* R42 */
 		    "\"%s\" is a superuser: a dump needs less", role);
 	else if (conn_value(&reads, conn, "SELECT pg_catalog.pg_has_role(current_user, 'pg_read_all_data', 'usage') FROM pg_catalog.pg_roles "
 		     "WHERE rolname = 'pg_read_all_data'", NULL, &e) == 0 && (reads == NULL || strcmp(reads, "t") != 0))
@@ -292,7 +292,7 @@ check_rights(struct check *c, struct conn *conn)
 		line(c, "source", "rights", OK, NULL, "\"%s\" is a member of pg_read_all_data", role);
 	free(reads);
 	if (!json_is_true(json_object_get(c->cluster, "can_read_passwords")))
-		line(c, "source", "passwords of roles", WARNING, "Only a superuser can dump them; keep them elsewhere, or set them anew after a restore (R32).",
+		line(c, "source", "passwords of roles", WARNING, "Only a superuser can dump them; keep them elsewhere, or set them anew after a restore.",
 		    "\"%s\" may not read pg_authid: roles are backed up without their passwords", role);
 	if (json_is_true(json_object_get(c->cluster, "in_recovery")))
 		line(c, "source", "standby", WARNING, "Set hot_standby_feedback = on, or dump the primary.",
@@ -312,7 +312,7 @@ check_tools(struct check *c)
 	}
 	problem = tools_floor_problem(t.major, t.minor);
 	if (problem != NULL)
-		line(c, "source", "pg_dump", WARNING, "Update the PostgreSQL client packages (R43, R44).", "%s: %s", t.version, problem);
+		line(c, "source", "pg_dump", WARNING, "Update the PostgreSQL client packages.", "%s: %s", t.version, problem); /* R43, R44 */
 	else if (!tools_suit(t.major, c->server_major))
 		line(c, "source", "pg_dump", WARNING, "Install the client package of the server's own major; it is taken where it is there.",
 		    "%s in %s: what it writes cannot be restored into a server before 17, as this one is", t.version, t.dir);
@@ -375,12 +375,12 @@ check_database(struct check *c, const char *name, const json_t *all)
 	} else {
 		hidden = json_array_size(json_object_get(facts, "row_security"));
 		if (hidden > 0)
-			line(c, "source", what, ERROR, "ALTER ROLE ... BYPASSRLS for the role that dumps (R36).",
+			line(c, "source", what, ERROR, "ALTER ROLE ... BYPASSRLS for the role that dumps.", /* R36 */
 			    "row security would hide rows of %zu tables; pg_dump will refuse", hidden);
 		else
 			line(c, "source", what, OK, NULL, "%s", bytes_human(size, (uint64_t)json_opt_int(facts, "bytes", 0)));
 		if (json_array_size(json_object_get(facts, "collations")) > 0)
-			line(c, "source", what, WARNING, "REINDEX what depends on them, then ALTER ... REFRESH COLLATION VERSION (R34).",
+			line(c, "source", what, WARNING, "REINDEX what depends on them, then ALTER ... REFRESH COLLATION VERSION.", /* R34 */
 			    "%zu collations changed their version under existing indexes", json_array_size(json_object_get(facts, "collations")));
 		if (json_opt_int(facts, "large_objects", 0) > 0 && !json_is_true(json_object_get(c->cluster, "role_superuser")))
 			line(c, "source", what, WARNING, "GRANT SELECT ON LARGE OBJECT ... for each, or dump as a superuser.",
@@ -446,7 +446,7 @@ check_scratch_tools(struct check *c)
 	}
 	problem = tools_floor_problem(t.major, t.minor);
 	if (problem != NULL)
-		line(c, "drill", "pg_restore", WARNING, "Update the PostgreSQL packages (R44, R45).", "%s: %s", t.version, problem);
+		line(c, "drill", "pg_restore", WARNING, "Update the PostgreSQL packages.", "%s: %s", t.version, problem); /* R44, R45 */
 	tools_free(&t);
 }
 
