@@ -27,8 +27,7 @@ void buf_addstr(struct buf *b, const char *s);
 void buf_addf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 void buf_addc(struct buf *b, char c);
 void buf_u8(struct buf *b, uint8_t v);
-void buf_u16(struct buf *b, uint16_t v);        /* little-endian, as every number of the repository format */
-void buf_u32(struct buf *b, uint32_t v);
+void buf_u32(struct buf *b, uint32_t v);        /* little-endian, as every number of the repository format */
 void buf_u64(struct buf *b, uint64_t v);
 void buf_clear(struct buf *b);                  /* empties, keeps the room */
 char *buf_take(struct buf *b);                  /* hands over the memory as a C string; `b` is empty afterwards */
@@ -50,7 +49,6 @@ struct cursor {
 
 struct cursor cursor_over(const void *data, size_t bytes);
 uint8_t cursor_u8(struct cursor *c);
-uint16_t cursor_u16(struct cursor *c);
 uint32_t cursor_u32(struct cursor *c);
 uint64_t cursor_u64(struct cursor *c);
 const uint8_t *cursor_take(struct cursor *c, size_t bytes);     /* NULL when fewer are left */

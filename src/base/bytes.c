@@ -71,15 +71,6 @@ buf_u8(struct buf *b, uint8_t v)
 }
 
 void
-buf_u16(struct buf *b, uint16_t v)
-{
-	uint8_t p[2];
-
-	bytes_put_u16(p, v);
-	buf_add(b, p, sizeof(p));
-}
-
-void
 buf_u32(struct buf *b, uint32_t v)
 {
 	uint8_t p[4];
@@ -191,14 +182,6 @@ cursor_u8(struct cursor *c)
 	const uint8_t *p = cursor_take(c, 1);
 
 	return p == NULL ? 0 : p[0];
-}
-
-uint16_t
-cursor_u16(struct cursor *c)
-{
-	const uint8_t *p = cursor_take(c, 2);
-
-	return p == NULL ? 0 : bytes_get_u16(p);
 }
 
 uint32_t
