@@ -25,7 +25,7 @@ vault_names(const struct secrets *s)
 	char name[VAULT_NAME_TEXT];
 
 	for (size_t i = 0; i < s->vault_count; i++) {
-		vault_name(name, &s->vaults[i]);
+		secrets_name(name, &s->vaults[i]);
 		json_add(names, json_str(name));
 	}
 	return names;

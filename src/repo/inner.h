@@ -63,8 +63,8 @@ void identity_pin(uint8_t pin[32], const uint8_t uuid[16], const struct secrets 
 #define VAULT_NAME_TEXT 33
 void holder_secrets_new(struct secrets *s);
 void holder_secrets_wipe(struct secrets *s);
-void vault_name(char name[VAULT_NAME_TEXT], const struct vault *v);     /* what a header calls it: from its public key, which it does not tell */
-bool vault_named(const json_t *names, const json_t *name);              /* the name is among those of a header */
+void secrets_name(char name[VAULT_NAME_TEXT], const struct vault *v);     /* what a header calls it: from its public key, which it does not tell */
+bool secrets_named(const json_t *names, const json_t *name);              /* the name is among those of a header */
 bool secrets_have(const struct secrets *s, const struct vault *v);
 struct vault *secrets_add(struct secrets *s, uint32_t epoch);           /* a new vault key pair */
 void secrets_drop_last(struct secrets *s);                              /* ... that came to nothing: nothing may be sealed to it */

@@ -186,7 +186,7 @@ another_has(const json_t *all, const char *holder_id, const json_t *name)
 
 	json_array_foreach(all, i, object)
 		if (strcmp(json_opt_str(object, "holder", ""), holder_id) != 0 && strcmp(json_opt_str(object, "role", ""), "recovery") == 0 &&
-		    vault_named(json_object_get(object, "vaults"), name))
+		    secrets_named(json_object_get(object, "vaults"), name))
 			return true;
 	return false;
 }

@@ -21,9 +21,9 @@ has_our_vault(const struct rotation *t, const json_t *object)
 	json_t *name;
 	bool has;
 
-	vault_name(text, t->vault);
+	secrets_name(text, t->vault);
 	name = json_str(text);
-	has = vault_named(json_object_get(object, "vaults"), name) && json_opt_int(object, "epoch", 0) == t->vault->epoch;
+	has = secrets_named(json_object_get(object, "vaults"), name) && json_opt_int(object, "epoch", 0) == t->vault->epoch;
 	json_decref(name);
 	return has;
 }
@@ -196,7 +196,7 @@ is_superseded(const json_t *all, const json_t *old)
 		    json_equal(json_object_get(object, "public"), json_object_get(old, "public"));
 
 		for (size_t k = 0; k < json_array_size(names) && covers; k++)
-			covers = vault_named(json_object_get(object, "vaults"), json_array_get(names, k));
+			covers = secrets_named(json_object_get(object, "vaults"), json_array_get(names, k));
 		if (covers)
 			return true;
 	}

@@ -32,7 +32,7 @@ holder_secrets_wipe(struct secrets *s)
 }
 
 void
-vault_name(char name[VAULT_NAME_TEXT], const struct vault *v)
+secrets_name(char name[VAULT_NAME_TEXT], const struct vault *v)
 {
 	uint8_t digest[SHA256_BYTES];
 
@@ -41,7 +41,7 @@ vault_name(char name[VAULT_NAME_TEXT], const struct vault *v)
 }
 
 bool
-vault_named(const json_t *names, const json_t *name)
+secrets_named(const json_t *names, const json_t *name)
 {
 	for (size_t i = 0; i < json_array_size(names); i++)
 		if (json_equal(json_array_get(names, i), name))
