@@ -29,7 +29,8 @@ void globals_list_free(struct globals_list *l);         /* and empties it */
 char *globals_name(const char *text, const char **after);
 
 /*
- * Runs them.  A role that exists is left as it is, and so is the one that we connect as; on a throw-away cluster tablespaces are
+ * Runs them.  A role that was there before is left as it is, and so is the one that we connect as: it gets no membership, setting or comment
+ * either (the one that we connect as does on a throw-away cluster); on a throw-away cluster tablespaces are
  * made inside its own folder, elsewhere they are left out.  A statement that fails does not end the restore: each
  * deviation becomes a sentence in `notes` (an array), which never holds a password.  Fails when the text is not to be trusted or
  * the connection is lost.

@@ -317,6 +317,64 @@ run_tablespace(struct run *r, const char *rest, struct err *e)
 	return rc;
 }
 
+/* What follows these words, outside of names and texts in quotes; NULL when they do not occur. */
+static const char *
+behind(const char *sql, const char *words)
+{
+	char quote = '\0';
+
+	for (; *sql != '\0'; sql++) {
+		if (quote == '\0' && strncasecmp(sql, words, strlen(words)) == 0)
+			return sql + strlen(words);
+		if (*sql == quote)
+			quote = '\0';
+		else if (quote == '\0' && (*sql == '"' || *sql == '\''))
+			quote = *sql;
+	}
+	return NULL;
+}
+
+/* The role that the statement changes, owned by the caller, or NULL. */
+static char *
+role_changed(const char *sql)
+{
+	static const struct {
+		const char *begin, *before;
+	} places[] = {
+		{ "ALTER ROLE ", "ALTER ROLE " }, { "COMMENT ON ROLE ", " ON ROLE " }, { "SECURITY LABEL ", " ON ROLE " }, { "GRANT ", " TO " },
+		{ "REVOKE ", " FROM " },
+	};
+	const char *rest, *name;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (begins(sql, places[i].begin, &rest) && (name = behind(sql, places[i].before)) != NULL)
+			return globals_name(name, &rest);
+	return NULL;
+}
+
+/* Only on a server that somebody uses, where what a role may do is the business of whoever made it there.  Its attributes are
+ * left out without a word, since that of CREATE ROLE is for them too. */
+static bool
+leaves_alone(struct run *r, const char *sql)
+{
+	char *role = role_changed(sql);
+	const char *rest;
+	bool there = role != NULL && (was_there(r, role) || strcasecmp(role, "public") == 0);
+
+	if (begins(sql, "ALTER TABLESPACE ", &rest) || behind(sql, " ON TABLESPACE ") != NULL) {
+		there = true;           /* it was left out itself, which was said; another of its name is none of ours */
+	} else if (there && (begins(sql, "GRANT ", &rest) || begins(sql, "REVOKE ", &rest))) {
+		note(r, mem_printf("role \"%s\" is there already, and was left as it is: not run was %s", role, sql));
+	} else if (there && begins(sql, "ALTER ROLE ", &rest) && (rest = behind(sql, " SET ")) != NULL) {
+		note(r, mem_printf("role \"%s\" is there already, and was left as it is: its setting %.*s", role, (int)strcspn(rest, " "), rest));
+	} else if (there && !begins(sql, "ALTER ROLE ", &rest)) {
+		note(r, mem_printf("role \"%s\" is there already, and was left as it is: its %s", role,
+		    begins(sql, "COMMENT ", &rest) ? "comment" : "security label"));
+	}
+	free(role);
+	return there;
+}
+
 static int
 run_statement(struct run *r, const char *sql, struct err *e)
 {
@@ -330,6 +388,8 @@ run_statement(struct run *r, const char *sql, struct err *e)
 
 	if (begins(sql, "CREATE TABLESPACE ", &rest))
 		return run_tablespace(r, rest, e);
+	if (!r->throw_away && leaves_alone(r, sql))
+		return 0;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		if (!begins(sql, kinds[i], &rest))
 			continue;
