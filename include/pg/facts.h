@@ -12,7 +12,7 @@
  * facts_cluster: `system_identifier`, `server_version`, `server_version_num`, `in_recovery`, `timeline`, `data_checksums`,
  * `wal_segment_bytes`, `role`, `role_superuser`, `role_bypassrls`, `can_read_passwords`, `settings` (object, those that change the
  * text of a dump or the meaning of one), `tablespaces`, `databases` (array of `name`, `owner`, `encoding`, `collate`, `ctype`, `provider`,
- * `icu_locale`, `collation_version`, `collation_version_now`, `allow_connections`, `template`, `connection_limit`,
+ * `icu_locale`, `icu_rules`, `collation_version`, `collation_version_now`, `allow_connections`, `template`, `connection_limit`,
  * `tablespace`, `acl`, `settings` (ALTER DATABASE SET and ALTER ROLE IN DATABASE SET, each with `role`), `bytes`, `comment`).
  */
 json_t *facts_cluster(struct conn *c, struct err *e) MUST_USE;

@@ -147,6 +147,7 @@ databases_sql(int version)
 		    version >= 170000 ? "datlocale" : "daticulocale");
 	else
 		buf_addstr(&sql, "'libc' AS provider, NULL AS icu_locale, NULL AS collation_version, NULL AS collation_version_now, ");
+	buf_addf(&sql, "%s AS icu_rules, ", version >= 160000 ? "d.daticurules" : "NULL");
 	buf_addstr(&sql, "d.datallowconn AS allow_connections, d.datistemplate AS template, d.datconnlimit AS connection_limit,"
 	    " t.spcname AS tablespace, to_json(d.datacl::text[]) AS acl,"
 	    " (SELECT coalesce(json_agg(json_build_object('role', r.rolname, 'setting', v.setting) ORDER BY r.rolname NULLS FIRST, v.setting),"

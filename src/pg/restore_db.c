@@ -81,6 +81,7 @@ restore_create(const struct pg_target *target, const char *name, const json_t *f
 		buf_addstr(&sql, " LOCALE_PROVIDER icu");
 		add_option(&sql, "ICU_LOCALE", facts, "icu_locale");
 	} else if (provider[0] == 'b') {
+		add_option(&sql, "ICU_RULES", facts, "icu_rules");
 		buf_addstr(&sql, " LOCALE_PROVIDER builtin");
 		add_option(&sql, "BUILTIN_LOCALE", facts, "icu_locale");
 	}

@@ -238,6 +238,48 @@ a_restore_to_a_named_server_has_its_password_inside_the_cage(void **state)
 	struct taken t;
 	struct drilled d = { .name = "copy" };
 	struct err e = ERR_INIT;
+/* R32: a server that knows no such rules must refuse, and not sort in another way. */
+static void
+rules_of_a_databases_collation_are_part_of_it(void **state)
+{
+	json_t *facts = json_object(), *cluster;
+	struct conn *c;
+	struct err e = ERR_INIT;
+	bool known;
+
+	(void)state;
+	json_put_str(facts, "encoding", "UTF8");
+	json_put_str(facts, "collate", "C");
+	json_put_str(facts, "ctype", "C");
+	json_put_str(facts, "provider", "icu");
+	json_put_str(facts, "icu_locale", "und");
+	json_put_str(facts, "icu_rules", "&a < g");
+	c = conn_open(&source.target, NULL, &e);
+	assert_non_null(c);
+	known = conn_server_version(c) >= 160000;
+	if (known) {
+		assert_good(restore_create(&source.target, "ruled", facts, &e), &e);
+	} else {
+		assert_int_equal(restore_create(&source.target, "ruled", facts, &e), -1);
+		assert_non_null(strstr(e.msg, "icu_rules"));
+		err_clear(&e);
+	}
+	cluster = facts_cluster(c, &e);
+	conn_close(c);
+	assert_non_null(cluster);
+	for (size_t i = 0; i < json_array_size(json_object_get(cluster, "databases")); i++) {
+		const json_t *one = json_array_get(json_object_get(cluster, "databases"), i);
+		bool ruled = strcmp(json_opt_str(one, "name", ""), "ruled") == 0;
+
+		assert_non_null(json_object_get(one, "icu_rules"));
+		assert_string_equal(json_opt_str(one, "icu_rules", ""), ruled ? "&a < g" : "");
+	}
+	if (known)
+		cluster_sql(&source, "postgres", "DROP DATABASE ruled");
+	json_decref(cluster);
+	json_decref(facts);
+}
+
 
 	(void)state;
 	cluster_sql(&source, "postgres", "SET password_encryption = 'scram-sha-256'; CREATE ROLE locked_in SUPERUSER LOGIN PASSWORD 'canary:\\x'");
@@ -276,3 +318,4 @@ main(void)
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
+		cmocka_unit_test(rules_of_a_databases_collation_are_part_of_it),
