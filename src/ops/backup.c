@@ -262,6 +262,7 @@ prepare(struct backup *b, const struct backup_request *r, struct err *e)
 	if (tools_find(&b->tools, TOOLS_DUMP, b->settings->source.bin_dir, conn_server_version(b->lock) / 10000, e) ||
 	    ops_databases(b->lock, r->databases != NULL ? r->databases : b->settings->databases, &b->names, e))
 		return -1;
+	ops_warn_floor(b->outcome, &b->tools, "dumped");
 	b->cluster = facts_cluster(b->lock, e);
 	if (b->cluster == NULL)
 		return -1;

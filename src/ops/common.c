@@ -15,6 +15,7 @@
 #include "pg/archive.h"
 #include "pg/conn.h"
 #include "pg/facts.h"
+#include "pg/tools.h"
 
 enum { NAMED_MOST = 5 };                /* in a hint */
 
@@ -73,6 +74,15 @@ ops_warn(json_t *outcome, const char *format, ...)
 	if (vsnprintf(text, sizeof(text), format, args) >= 0)
 		json_add(json_object_get(outcome, "warnings"), json_str(text));
 	va_end(args);
+}
+
+void
+ops_warn_floor(json_t *outcome, const struct tools *t, const char *did)
+{
+	const char *problem = tools_floor_problem(t->major, t->minor);
+
+	if (problem != NULL)
+		ops_warn(outcome, "PostgreSQL %s, which %s this: %s", t->version, did, problem);
 }
 
 void

@@ -22,6 +22,12 @@ void ops_close(struct opened *o);
 /* An outcome with its command and no warnings yet. */
 json_t *ops_outcome(const char *command);
 void ops_warn(json_t *outcome, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* R43, R44: warns where PostgreSQL's programs that did the work ("dumped", "restored") have a known hole.  No refusal: a night without
+ * a backup is worse, and what a pg_restore can be made to do in its cage, the dump's own functions may do there anyway. */
+struct tools;
+void ops_warn_floor(json_t *outcome, const struct tools *t, const char *did);
+
 void ops_phase(json_t *outcome, const char *name, int64_t since_ms, uint64_t bytes);        /* bytes 0: without */
 
 /* For a name that does not exist: the hint says which one is near, or a few of those that there are, between two sentences of the

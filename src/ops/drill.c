@@ -55,17 +55,6 @@ recorded_bytes(const struct drill *d)
 	return bytes;
 }
 
-/* R44.  No refusal: in its cage a pg_restore can be made to do no more than the dump's own functions may. */
-static void
-check_floor(struct drill *d)
-{
-	const struct tools *t = scratch_tools(d->scratch);
-	const char *problem = tools_floor_problem(t->major, t->minor);
-
-	if (problem != NULL)
-		ops_warn(d->outcome, "PostgreSQL %s, which restored this: %s", t->version, problem);
-}
-
 static int
 start_scratch(struct drill *d, struct err *e)
 {
@@ -109,7 +98,7 @@ start_scratch(struct drill *d, struct err *e)
 		return -1;
 	}
 	json_put(d->outcome, "scratch", scratch_describe(d->scratch));
-	check_floor(d);
+	ops_warn_floor(d->outcome, scratch_tools(d->scratch), "restored");
 	if (found != 0)
 		*e = missing;
 	return found;

@@ -115,6 +115,7 @@ reach_server(struct restoring *s, struct err *e)
 	s->scratch = scratch_reach(&s->request->target, &options, e);
 	if (s->scratch == NULL)
 		return -1;
+	ops_warn_floor(s->outcome, scratch_tools(s->scratch), "restored");
 	if (tools_suit(scratch_tools(s->scratch)->major, s->server_major))
 		return 0;
 	err_set(e, ERR_FAILED, "pg_restore %s cannot restore into a server of version %d", scratch_tools(s->scratch)->version, s->server_major);
