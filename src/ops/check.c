@@ -292,7 +292,7 @@ check_rights(struct check *c, struct conn *conn)
 		line(c, "source", "rights", OK, NULL, "\"%s\" is a member of pg_read_all_data", role);
 	free(reads);
 	if (!json_is_true(json_object_get(c->cluster, "can_read_passwords")))
-		line(c, "source", "passwords of roles", WARNING, "Only a superuser can dump them; keep them elsewhere, or set them anew after a restore.",
+		line(c, "source", "passwords of roles", WARNING, "GRANT pg_read_all_data TO the role, or SELECT ON pg_authid; or set them anew after a restore.",
 		    "\"%s\" may not read pg_authid: roles are backed up without their passwords", role);
 	if (json_is_true(json_object_get(c->cluster, "in_recovery")))
 		line(c, "source", "standby", WARNING, "Set hot_standby_feedback = on, or dump the primary.",
@@ -357,6 +357,23 @@ check_subscriptions(struct check *c, struct conn *conn, const char *what)
 	free(count);
 }
 
+/* R34: the commonest case, an upgrade of the C library under the default collation, shows nowhere else. */
+static void
+check_collation(struct check *c, const char *name, const char *what)
+{
+	json_t *database;
+	const char *was, *is;
+	size_t i;
+
+	json_array_foreach(json_object_get(c->cluster, "databases"), i, database) {
+		was = json_opt_str(database, "collation_version", NULL);
+		is = json_opt_str(database, "collation_version_now", "none");
+		if (was != NULL && strcmp(json_opt_str(database, "name", ""), name) == 0 && strcmp(was, is) != 0)
+			line(c, "source", what, WARNING, "REINDEX DATABASE, then ALTER DATABASE ... REFRESH COLLATION VERSION.",
+			    "its own collation changed from version %s to %s under existing indexes", was, is);
+	}
+}
+
 static void
 check_database(struct check *c, const char *name, const json_t *all)
 {
@@ -379,6 +396,7 @@ check_database(struct check *c, const char *name, const json_t *all)
 			    "row security would hide rows of %zu tables; pg_dump will refuse", hidden);
 		else
 			line(c, "source", what, OK, NULL, "%s", bytes_human(size, (uint64_t)json_opt_int(facts, "bytes", 0)));
+		check_collation(c, name, what);
 		if (json_array_size(json_object_get(facts, "collations")) > 0)
 			line(c, "source", what, WARNING, "REINDEX what depends on them, then ALTER ... REFRESH COLLATION VERSION.", /* R34 */
 			    "%zu collations changed their version under existing indexes", json_array_size(json_object_get(facts, "collations")));
