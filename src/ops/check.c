@@ -29,10 +29,15 @@ struct check {
 	json_t *cluster;
 	json_t *databases;              /* facts of each that a backup would take */
 	int server_major;
+	bool caches;                    /* cache_dir can be written to */
+	bool first;                     /* there is no backup yet */
+	uint64_t last_bytes;            /* what the newest backup added to the store */
 	size_t warnings;
 };
 
 enum state { OK, WARNING, ERROR, SKIPPED };
+
+#define SMALL_OBJECTS (1 << 20)         /* what every run writes, even where nothing has changed: its manifest, markers, reports */
 
 static void
 line(struct check *c, const char *area, const char *what, enum state state, const char *fix, const char *format, ...) PRINTF_LIKE(6, 7);
@@ -222,6 +227,8 @@ check_backups(struct check *c)
 		if (proven == NULL && json_opt_str(backup, "proven", NULL) != NULL)
 			proven = backup;
 	backup = json_array_get(backups, 0);
+	c->first = backup == NULL;
+	c->last_bytes = (uint64_t)json_opt_int(backup, "stored_bytes", 0);
 	if (backup == NULL)
 		line(c, "repository", "backups", WARNING, "`holdfast backup` takes one.", "there is none yet");
 	else if (clock_parse(&time, json_opt_str(backup, "time", ""), &e) == 0 && clock_wall_us() - time > 2 * 86400 * (int64_t)1000000)
@@ -248,6 +255,8 @@ check_repository(struct check *c)
 	else if (file_mkdirs(c->settings->cache_dir, S_IRWXU, &e) != 0 || access(c->settings->cache_dir, W_OK) != 0)
 		line(c, "repository", "cache", WARNING, "Make the folder writable, or set `repository.cache_dir` to another.", "\"%s\" cannot be written to",
 		    c->settings->cache_dir);
+	else
+		c->caches = true;
 	err_clear(&e);
 	if (c->settings->key_file != NULL && stat(c->settings->key_file, &st) == 0 && (st.st_mode & S_IRWXG) != 0)
 		line(c, "keys", "key file", WARNING, "chmod 0600, unless Kubernetes sets it so.", "\"%s\" can be read by its group", c->settings->key_file);
@@ -449,9 +458,70 @@ check_source(struct check *c)
 	conn_close(conn);
 }
 
-/* ---- drill ---- */
+/* ---- free space of this machine ---- */
+
+static uint64_t
+databases_bytes(const struct check *c)
+{
+	uint64_t sum = 0;
+	json_t *facts;
+	size_t i;
+
+	json_array_foreach(c->databases, i, facts)
+		sum += (uint64_t)json_opt_int(facts, "bytes", 0);
+	return sum;
+}
 
 static void
+check_room(struct check *c, const char *what, const char *dir, uint64_t need, const char *fix)
+{
+	struct err e = ERR_INIT;
+	char have[32], want[32];
+	uint64_t room;
+
+	need += SMALL_OBJECTS;
+	if (file_space(&room, dir, &e) != 0)
+		line_err(c, "repository", what, &e);
+	else
+		line(c, "repository", what, room < need ? WARNING : OK, fix, "%s free in \"%s\", %s is about what the next backup may take", bytes_human(have, room),
+		    dir, bytes_human(want, need));
+}
+
+static int
+add_size(void *ctx, const struct store_object *o, struct err *e)
+{
+	uint64_t *sum = ctx;
+
+	(void)e;
+	*sum += o->bytes;
+	return 0;
+}
+
+/* A night adds about what the last one did; the first one takes everything.  The cache holds the index alone: a copy of its objects,
+ * what they sort into, and the room to sort them in. */
+static void
+check_space(struct check *c)
+{
+	struct err e = ERR_INIT;
+	uint64_t all = databases_bytes(c), index = 0;
+
+	if (c->opened.repo == NULL || (c->first && all == 0))
+		return;
+	if (c->settings->store.kind == STORE_FOLDER)
+		check_room(c, "free space", c->settings->store.path, c->first ? all : c->last_bytes,
+		    "Make the file system larger, or see what the policy would free: `holdfast expire --plan`.");
+	if (!c->caches)
+		return;
+	if (store_list(c->opened.store, "index/", add_size, &index, &e) != 0)
+		line_err(c, "repository", "cache", &e);
+	else
+		check_room(c, "cache", c->settings->cache_dir, c->first ? all / 100 : 3 * index,
+		    "Make room there, or set `repository.cache_dir` to a folder that has some: without it every run fetches the whole index.");
+}
+
+/* ---- drill ---- */
+
+static bool
 check_scratch_tools(struct check *c)
 {
 	struct tools t = TOOLS_INIT;
@@ -460,12 +530,13 @@ check_scratch_tools(struct check *c)
 
 	if (tools_find(&t, TOOLS_RESTORE, c->settings->drill.bin_dir, c->server_major, &e)) {
 		line_err(c, "drill", "pg_restore", &e);
-		return;
+		return false;
 	}
 	problem = tools_floor_problem(t.major, t.minor);
 	if (problem != NULL)
 		line(c, "drill", "pg_restore", WARNING, "Update the PostgreSQL packages.", "%s: %s", t.version, problem); /* R44, R45 */
 	tools_free(&t);
+	return true;
 }
 
 static void
@@ -501,17 +572,14 @@ check_scratch(struct check *c)
 	};
 	struct scratch *scratch;
 	struct err e = ERR_INIT;
-	uint64_t room, need = 0;
+	uint64_t room, need = databases_bytes(c);
 	json_t *facts;
 	char have[32], want[32];
 	size_t i;
 
-	json_array_foreach(c->databases, i, facts)
-		need += (uint64_t)json_opt_int(facts, "bytes", 0);
 	need += need / 2 + s->drill.min_free_bytes;
-	if (!s->drill.use_server && file_space(&room, dir, &e) != 0)
-		line_err(c, "drill", "free space", &e);
-	else if (!s->drill.use_server)
+	/* A folder that is not there is the next line's, which knows what to do. */
+	if (!s->drill.use_server && file_space(&room, dir, &e) == 0)
 		line(c, "drill", "free space", room < need ? ERROR : OK, "Set `drill.dir` to a larger file system.", "%s free in \"%s\", about %s needed",
 		    bytes_human(have, room), dir, bytes_human(want, need));
 	err_clear(&e);
@@ -549,10 +617,13 @@ ops_check(const struct ops *o, json_t **outcome, struct err *e)
 	check_repository(&c);
 	progress_phase(o->progress, "source", 0);
 	check_source(&c);
+	check_space(&c);
 	if (c.server_major != 0) {
 		progress_phase(o->progress, "drill", 0);
-		check_scratch_tools(&c);
-		check_scratch(&c);
+		if (check_scratch_tools(&c))
+			check_scratch(&c);
+		else
+			skip(&c, "drill", "scratch", "there is no pg_restore for it");
 	} else {
 		skip(&c, "drill", "scratch", "the source's version and extensions are not known");
 	}
