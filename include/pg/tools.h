@@ -34,8 +34,8 @@ void tools_free(struct tools *t);               /* and empties it */
 
 /*
  * What is known to be unsafe in this minor version of pg_dump, psql or pg_restore (R43, R44, R45), as a phrase with the
- * version that mends it; NULL when nothing is.  `check` and every drill say it as a warning, and go on: what pg_restore can be made to
- * run there, the dump runs in the same cage by right.
+ * version that mends it; NULL when nothing is.  `check`, and every backup, restore and drill, say it as a warning
+ * and go on: what pg_restore can be made to run there, the dump runs in the same cage by right.
  */
 const char *tools_floor_problem(int major, int minor);
 
