@@ -235,8 +235,14 @@ catalog_put(struct repo *r, enum catalog_type type, const uint8_t id[ID_BYTES], 
 		rc = err_set(e, ERR_FAILED, "\"%s\" would have %zu bytes, more than the %u that an object may have", name, object.bytes, STORE_OBJECT_MAX);
 	else
 		rc = store_put(r->store, name, object.data, object.bytes, e);
-	if (rc == 0 && type == CATALOG_MANIFEST)
+	if (rc == 0 && type == CATALOG_MANIFEST) {
+		struct err ignored = ERR_INIT;
+
 		rc = read_back(r, name, &object, e);
+		/* No backup, so nobody shall find it in a list; a store that lets nobody remove keeps it. */
+		if (rc != 0 && e->kind == ERR_CORRUPT && store_remove(r->store, name, &ignored) != 0)
+			log_debug("withdraw: %s", ignored.msg);
+	}
 	if (rc == 0)
 		keep_copy(path, &object);
 	buf_free(&object);

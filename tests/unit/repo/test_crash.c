@@ -244,11 +244,61 @@ a_store_that_flips_a_bit_or_cuts_an_answer_is_caught(void **state)
 	world_free(w);
 }
 
+/*
+ * R1: a store that took the manifest, and gives other bytes back.  Each get of a commit lies once; whichever it is, there is a backup
+ * where the commit succeeded, and none where it failed.
+ */
+static void
+a_backup_whose_manifest_comes_back_changed_is_no_success_and_not_listed(void **state)
+{
+	uint8_t *data = noise(1000000, 1);
+
+	(void)state;
+	for (int cut = 0; cut < 2; cut++) {
+		unsigned denied = 0, gets, before;
+
+		for (unsigned n = 1;; n++) {
+			struct world *w = world_new();
+			struct err e = ERR_INIT;
+			struct repo_run *run;
+			struct faulty f;
+			struct sink *s;
+			char id[33];
+			int rc;
+
+			faulty_open(&f, w, 0, &e);
+			run = repo_begin(f.repo, "backup", &e);
+			assert_non_null(run);
+			s = repo_write(run, "d/rest", "dump", "d");
+			must(sink_write(s, data, 1000000, &e));
+			must(sink_finish(s, &e));
+			sink_free(s);
+			before = f.faults.calls[STORE_GET];
+			f.faults.get_at = before + n;
+			f.faults.flip = cut ? -1 : 100;
+			f.faults.cut = cut ? 1 : 0;
+			rc = repo_commit(run, summary_of("2026-11-24T02:15:00Z"), json_object(), id, &e);
+			gets = f.faults.calls[STORE_GET];
+			faulty_close(&f);
+			if (rc != 0 && e.kind == ERR_CORRUPT && strstr(e.msg, "read \"backups/") != NULL)
+				denied++;
+			assert_int_equal(backups_in(w), rc == 0 ? 1 : 0);
+			assert_int_equal(problems_in(w), 0);
+			world_free(w);
+			if (gets < before + n)
+				break;
+		}
+		assert_int_equal(denied, 1);
+	}
+	free(data);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_backup_that_dies_at_any_call_leaves_no_lie),
+		cmocka_unit_test(a_backup_whose_manifest_comes_back_changed_is_no_success_and_not_listed),
 		cmocka_unit_test(an_expiry_that_dies_at_any_call_loses_nothing_that_is_kept),
 		cmocka_unit_test(a_rotation_that_dies_at_any_call_locks_nobody_out),
 		cmocka_unit_test(a_store_that_flips_a_bit_or_cuts_an_answer_is_caught),
