@@ -65,6 +65,69 @@ a_database_with_everything_comes_back_equal(void **state)
 	taken_free(&t);
 }
 
+/*
+ * R41: an order that changed under an index, as a locale's does with the C library: the rows are all there, and the index is not of
+ * use.  The operator class compares the other way round once the restore is over.
+ */
+static void
+an_index_that_is_out_of_order_is_found_and_named(void **state)
+{
+	static const char crooked[] =
+	    "CREATE FUNCTION ordered(a int, b int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT btint4cmp(a, b)';"
+	    "CREATE OPERATOR CLASS turned FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,"
+	    "  FUNCTION 1 ordered(int, int);"
+	    "CREATE TABLE numbers AS SELECT i FROM generate_series(1, 2000) i; CREATE INDEX straight ON numbers (i);"
+	    "CREATE INDEX \"Cr\"\"ooked\" ON numbers (i turned);";
+	json_t *sound = json_object(), *broken = json_object(), *problems;
+	struct taken t;
+	struct drilled d;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	cluster_sql(&source, "postgres", "CREATE DATABASE crooked TEMPLATE template0");
+	cluster_sql(&source, "crooked", crooked);
+	take_dump("crooked", 0, &t);
+	begin_drill(&d, &t);
+	assert_good(restore_all(&d, &t, &e), &e);
+	assert_good(compare_amcheck(scratch_target(d.scratch), d.name, 2, sound, &e), &e);
+	assert_true(json_is_true(json_object_get(sound, "ran")));
+	assert_int_equal(json_array_size(json_object_get(sound, "problems")), 0);
+
+	on_scratch(&d, "CREATE OR REPLACE FUNCTION public.ordered(a int, b int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT btint4cmp(b, a)'");
+	assert_good(compare_amcheck(scratch_target(d.scratch), d.name, 2, broken, &e), &e);
+	assert_true(json_is_true(json_object_get(broken, "ran")));
+	problems = json_object_get(broken, "problems");
+	assert_int_equal(json_array_size(problems), 1);
+	assert_non_null(strstr(json_string_value(json_array_get(problems, 0)), "public.\"Cr\"\"ooked\""));
+	assert_non_null(strstr(json_string_value(json_array_get(problems, 0)), "XX002"));
+	/* Each of them was looked at, the one that is broken included. */
+	assert_int_equal(json_opt_int(broken, "indexes", 0), json_opt_int(sound, "indexes", -1));
+	json_decref(sound);
+	json_decref(broken);
+	end_drill(&d);
+	taken_free(&t);
+	cluster_sql(&source, "postgres", "DROP DATABASE crooked");
+}
+
+/* R41: an index that nobody looked at is not called sound.  Here the user may not install amcheck; one that is not there: test_drill.py. */
+static void
+amcheck_that_cannot_be_had_is_said(void **state)
+{
+	struct pg_target modest = source.target;
+	json_t *result = json_object();
+	struct err e = ERR_INIT;
+
+	(void)state;
+	cluster_sql(&source, "postgres", "CREATE DATABASE modest OWNER app TEMPLATE template0");
+	modest.user = "app";
+	assert_good(compare_amcheck(&modest, "modest", 2, result, &e), &e);
+	assert_true(json_is_false(json_object_get(result, "ran")));
+	assert_non_null(strstr(json_opt_str(result, "why_not", ""), "amcheck"));
+	assert_int_equal(json_array_size(json_object_get(result, "problems")), 0);
+	json_decref(result);
+	cluster_sql(&source, "postgres", "DROP DATABASE modest");
+}
+
 /* The proof is worth what it finds. */
 static void
 one_row_one_index_one_sequence_are_found_and_named(void **state)
@@ -177,6 +240,48 @@ a_database_that_holds_anything_is_not_restored_into(void **state)
 	}
 }
 
+/* R32: a server that knows no such rules must refuse, and not sort in another way. */
+static void
+rules_of_a_databases_collation_are_part_of_it(void **state)
+{
+	json_t *facts = json_object(), *cluster;
+	struct conn *c;
+	struct err e = ERR_INIT;
+	bool known;
+
+	(void)state;
+	json_put_str(facts, "encoding", "UTF8");
+	json_put_str(facts, "collate", "C");
+	json_put_str(facts, "ctype", "C");
+	json_put_str(facts, "provider", "icu");
+	json_put_str(facts, "icu_locale", "und");
+	json_put_str(facts, "icu_rules", "&a < g");
+	c = conn_open(&source.target, NULL, &e);
+	assert_non_null(c);
+	known = conn_server_version(c) >= 160000;
+	if (known) {
+		assert_good(restore_create(&source.target, "ruled", facts, &e), &e);
+	} else {
+		assert_int_equal(restore_create(&source.target, "ruled", facts, &e), -1);
+		assert_non_null(strstr(e.msg, "icu_rules"));
+		err_clear(&e);
+	}
+	cluster = facts_cluster(c, &e);
+	conn_close(c);
+	assert_non_null(cluster);
+	for (size_t i = 0; i < json_array_size(json_object_get(cluster, "databases")); i++) {
+		const json_t *one = json_array_get(json_object_get(cluster, "databases"), i);
+		bool ruled = strcmp(json_opt_str(one, "name", ""), "ruled") == 0;
+
+		assert_non_null(json_object_get(one, "icu_rules"));
+		assert_string_equal(json_opt_str(one, "icu_rules", ""), ruled ? "&a < g" : "");
+	}
+	if (known)
+		cluster_sql(&source, "postgres", "DROP DATABASE ruled");
+	json_decref(cluster);
+	json_decref(facts);
+}
+
 static void
 one_table_comes_back_with_what_belongs_to_it(void **state)
 {
@@ -238,48 +343,6 @@ a_restore_to_a_named_server_has_its_password_inside_the_cage(void **state)
 	struct taken t;
 	struct drilled d = { .name = "copy" };
 	struct err e = ERR_INIT;
-/* R32: a server that knows no such rules must refuse, and not sort in another way. */
-static void
-rules_of_a_databases_collation_are_part_of_it(void **state)
-{
-	json_t *facts = json_object(), *cluster;
-	struct conn *c;
-	struct err e = ERR_INIT;
-	bool known;
-
-	(void)state;
-	json_put_str(facts, "encoding", "UTF8");
-	json_put_str(facts, "collate", "C");
-	json_put_str(facts, "ctype", "C");
-	json_put_str(facts, "provider", "icu");
-	json_put_str(facts, "icu_locale", "und");
-	json_put_str(facts, "icu_rules", "&a < g");
-	c = conn_open(&source.target, NULL, &e);
-	assert_non_null(c);
-	known = conn_server_version(c) >= 160000;
-	if (known) {
-		assert_good(restore_create(&source.target, "ruled", facts, &e), &e);
-	} else {
-		assert_int_equal(restore_create(&source.target, "ruled", facts, &e), -1);
-		assert_non_null(strstr(e.msg, "icu_rules"));
-		err_clear(&e);
-	}
-	cluster = facts_cluster(c, &e);
-	conn_close(c);
-	assert_non_null(cluster);
-	for (size_t i = 0; i < json_array_size(json_object_get(cluster, "databases")); i++) {
-		const json_t *one = json_array_get(json_object_get(cluster, "databases"), i);
-		bool ruled = strcmp(json_opt_str(one, "name", ""), "ruled") == 0;
-
-		assert_non_null(json_object_get(one, "icu_rules"));
-		assert_string_equal(json_opt_str(one, "icu_rules", ""), ruled ? "&a < g" : "");
-	}
-	if (known)
-		cluster_sql(&source, "postgres", "DROP DATABASE ruled");
-	json_decref(cluster);
-	json_decref(facts);
-}
-
 
 	(void)state;
 	cluster_sql(&source, "postgres", "SET password_encryption = 'scram-sha-256'; CREATE ROLE locked_in SUPERUSER LOGIN PASSWORD 'canary:\\x'");
@@ -309,13 +372,15 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_database_with_everything_comes_back_equal),
+		cmocka_unit_test(an_index_that_is_out_of_order_is_found_and_named),
+		cmocka_unit_test(amcheck_that_cannot_be_had_is_said),
 		cmocka_unit_test(one_row_one_index_one_sequence_are_found_and_named),
 		cmocka_unit_test(rows_of_tables_of_every_kind_come_back_in_their_order),
 		cmocka_unit_test(a_database_that_holds_anything_is_not_restored_into),
+		cmocka_unit_test(rules_of_a_databases_collation_are_part_of_it),
 		cmocka_unit_test(one_table_comes_back_with_what_belongs_to_it),
 		cmocka_unit_test(a_restore_to_a_named_server_has_its_password_inside_the_cage),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
-		cmocka_unit_test(rules_of_a_databases_collation_are_part_of_it),
