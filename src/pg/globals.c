@@ -120,7 +120,7 @@ skip_restrict(struct scan *s, struct err *e)
 			return 0;
 		}
 	}
-	return err_set(e, ERR_CORRUPT, "globals hold a backslash command, which pg_dumpall never writes (R43)");
+	return err_set(e, ERR_CORRUPT, "globals hold a backslash command, which pg_dumpall never writes"); /* R43 */
 }
 
 static void

@@ -70,7 +70,8 @@ restore_create(const struct pg_target *target, const char *name, const json_t *f
 		goto out;
 	if (taken != NULL) {
 		err_set(e, ERR_EXISTS, "database \"%s\" is there already", name);
-		err_hint(e, "A restore makes its database: choose another name and rename later. Into one that exists and is empty: --existing.");
+		err_hint(e, "A restore makes its database: choose another name and rename later, or drop this one if a restore that was killed left it. Into one "
+		    "that exists and is empty: --existing.");
 		goto out;
 	}
 	buf_addstr(&sql, "CREATE DATABASE ");
@@ -80,8 +81,8 @@ restore_create(const struct pg_target *target, const char *name, const json_t *f
 	if (provider[0] == 'i') {
 		buf_addstr(&sql, " LOCALE_PROVIDER icu");
 		add_option(&sql, "ICU_LOCALE", facts, "icu_locale");
-	} else if (provider[0] == 'b') {
 		add_option(&sql, "ICU_RULES", facts, "icu_rules");
+	} else if (provider[0] == 'b') {
 		buf_addstr(&sql, " LOCALE_PROVIDER builtin");
 		add_option(&sql, "BUILTIN_LOCALE", facts, "icu_locale");
 	}
@@ -349,9 +350,9 @@ restore_end(struct restore *r, const json_t *facts, json_t *notes, struct err *e
 	struct conn *c = conn_open(r->o.target, NULL, e);
 	int rc = c == NULL ? -1 : 0;
 
-	if (rc == 0 && !r->o.no_owner)
 	if (rc == 0 && restore_selects(r))
 		rc = restore_prune(r, notes, e);
+	if (rc == 0 && !r->o.no_owner)
 		rc = set_owner(c, r->o.database, facts, notes, e);
 	if (rc == 0 && !r->o.no_owner && json_is_array(acl))
 		rc = set_acl(c, r->o.database, acl, notes, e);
