@@ -198,6 +198,9 @@ judge_words(struct dump *d, const char *name, const char *words, struct err *e)
 		err_wrap(e, "the leading connection, which held the snapshot, is gone");
 	} else if (strstr(words, "permission denied") != NULL) {
 		e->kind = ERR_DENIED;
+	} else if (strstr(words, "invalid memory alloc request size") != NULL || strstr(words, "cannot enlarge string buffer") != NULL) {
+		err_hint(e, "A row has more than 1 GB as text, twice the bytes of a bytea: PostgreSQL keeps it and gives it to no COPY. Part the value, or leave "
+		    "that table's rows out (source.exclude_table_data) and keep them by other means.");
 	}
 }
 
