@@ -271,16 +271,26 @@ def test_s3_that_hangs_is_given_up(make_agent, s3, database):
 
 
 def test_s3_that_dies_and_returns_is_waited_for(make_agent, s3, source, database, restored):
+    """A gateway that is restarted in the middle of a night, by the settings as they come."""
     agent = make_agent(s3, databases=[database])
-    agent.configure(repository={"attempts": 12})
     agent.init()
+    begun = os.path.join(agent.work, "begun")
+    script = f'case "$*" in *--snapshot*) touch {begun}; sleep 1;; esac; exec $REAL "$@"'
+    agent.configure(source={"bin_dir": bin_dir(agent.work, "bin", pg_dump=script)})
+    running = agent.start("backup")
+    until = time.monotonic() + 60
+    while not os.path.exists(begun):
+        assert time.monotonic() < until and running.poll() is None, "the backup never came to its dump"
+        time.sleep(0.02)
     gateway(signal.SIGKILL)
-    back = threading.Timer(2, lambda: subprocess.run(["sh", "-c", os.environ["HOLDFAST_TEST_S3_UP"]], check=True))
+    back = threading.Timer(6, lambda: subprocess.run(["sh", "-c", os.environ["HOLDFAST_TEST_S3_UP"]], check=True))
     back.start()
     try:
-        agent.backup()
+        said = running.communicate(timeout=300)[1].decode()
     finally:
         back.join()
+    assert running.returncode in (OK, WARNINGS), said
+    agent.configure(source={"bin_dir": None})
     agent.ok("verify", "--data")
     agent.restored(restored, "back")
     assert restored.text_of("back") == source.text_of(database)
