@@ -238,12 +238,13 @@ conclude(struct drill *d, int rc, struct err *e)
 		err_set(e, ERR_NOT_PROVEN, "%s", json_opt_str(d->outcome, "reason", ""));
 	e->kind = ERR_NOT_PROVEN;
 	err_wrap(e, "backup %.12s is not proven (%s)", json_opt_str(d->summary, "id", ""), verdict);
-	err_hint(e, "`holdfast report` shows what was found; the backup itself was not changed.");
 	if (late.kind != ERR_NONE) {
 		err_wrap(&late, "nobody else will hear of this verdict: the report could not be stored");
 		log_err(LOG_WARNING, &late);
+		e->hint[0] = '\0';
 		err_hint(e, "Mend the store and drill again: until then `holdfast list` says what it said before.");
 	}
+	err_hint(e, "`holdfast report` shows what was found; the backup itself was not changed.");
 	return -1;
 }
 
