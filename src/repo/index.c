@@ -15,16 +15,14 @@
 #define INDEX_CLAIMED UINT32_MAX        /* in an entry's `pack`: somebody is storing it right now */
 #define LOAD_TRIES 3
 #define FETCHERS 4
-
-struct listed {
-	uint8_t id[ID_BYTES];
-	uint32_t bytes;
-};
+#define LISTED_AT_ONCE 1000             /* names in one answer of an S3 server */
 
 struct index {
+	struct store *store;            /* borrowed */
 	pthread_mutex_t lock;           /* guards all but the map, which does not change once loaded */
+	pthread_mutex_t asking;         /* held while the store is asked for packs; taken before `lock` */
 	struct map map;
-	struct map_entry *table;        /* open addressing; plain == 0 is an empty slot */
+	struct map_entry *table;        /* open addressing; plain == 0 is an empty slot; each place of a chunk has a slot */
 	size_t slots, used;
 	struct pack_info *packs;
 	uint32_t pack_count, pack_room;
@@ -33,8 +31,7 @@ struct index {
 	uint8_t (*ids)[ID_BYTES];       /* index objects that were read */
 	size_t id_count;
 	json_t *condemned;              /* hex ids of packs that sweep objects name */
-	struct listed *listed;          /* while loading: the packs in the store, by id; NULL afterwards */
-	size_t listed_count, listed_room;
+	size_t asked;                   /* requests spent on whether packs are there */
 	struct map_runs runs;           /* while loading: what index objects say, on its way into map or table */
 };
 
@@ -44,30 +41,44 @@ hash_of(const uint8_t *id)
 	return bytes_get_u64(id + 8);   /* not the bytes that packs of one run share */
 }
 
-static struct map_entry *
-slot_of(struct index *x, const uint8_t *id)
+/* The first slot, from `at` on, that is empty or is of this chunk. */
+static size_t
+probe(const struct index *x, const uint8_t *id, size_t at)
 {
-	size_t at = hash_of(id) & (x->slots - 1);
-
+	at &= x->slots - 1;
 	while (x->table[at].plain != 0 && memcmp(x->table[at].id, id, sizeof(x->table[at].id)) != 0)
 		at = (at + 1) & (x->slots - 1);
-	return &x->table[at];
+	return at;
+}
+
+/* A claim is replaced by the place where the chunk came to lie. */
+static void
+place_in_table(struct index *x, const struct map_entry *entry)
+{
+	size_t at = probe(x, entry->id, hash_of(entry->id));
+
+	while (x->table[at].plain != 0 && x->table[at].pack != INDEX_CLAIMED)
+		at = probe(x, entry->id, at + 1);
+	x->used += x->table[at].plain == 0;
+	x->table[at] = *entry;
 }
 
 static void
-table_reserve(struct index *x)
+table_put(struct index *x, const struct map_entry *entry)
 {
 	struct map_entry *old = x->table;
 	size_t slots = x->slots;
 
-	if (x->slots > 0 && x->used * 5 < x->slots * 3)
-		return;
-	x->slots = slots == 0 ? 1024 : 2 * slots;
-	x->table = mem_zero(x->slots, sizeof(*x->table));
-	for (size_t i = 0; i < slots; i++)
-		if (old[i].plain != 0)
-			*slot_of(x, old[i].id) = old[i];
-	free(old);
+	if (slots == 0 || x->used * 5 >= slots * 3) {
+		x->slots = slots == 0 ? 1024 : 2 * slots;
+		x->table = mem_zero(x->slots, sizeof(*x->table));
+		x->used = 0;
+		for (size_t i = 0; i < slots; i++)
+			if (old[i].plain != 0)
+				place_in_table(x, &old[i]);
+		free(old);
+	}
+	place_in_table(x, entry);
 }
 
 /* How little a place is to be relied upon; from CONDEMNED on the chunk has to be stored again. */
@@ -78,95 +89,37 @@ doubt(const struct index *x, const struct map_entry *entry)
 {
 	if (entry->pack == INDEX_CLAIMED)
 		return CLAIMED;
-	if (x->packs[entry->pack].absent)
+	if (x->packs[entry->pack].seen == PACK_ABSENT)
 		return ABSENT;
 	return x->packs[entry->pack].condemned ? CONDEMNED : NO_DOUBT;
 }
 
-static void
-table_put(struct index *x, const struct map_entry *entry)
+/* The better one of two places: the less doubtful, of equals the one in a pack that was seen. */
+static bool
+is_better(const struct index *x, const struct map_entry *a, const struct map_entry *b)
 {
-	struct map_entry *slot;
+	enum doubt of_a = doubt(x, a), of_b = doubt(x, b);
 
-	table_reserve(x);
-	slot = slot_of(x, entry->id);
-	if (slot->plain == 0)
-		x->used++;
-	else if (doubt(x, slot) <= doubt(x, entry))
-		return;                 /* as good a place is known: one is enough */
-	*slot = *entry;
+	return of_a != of_b ? of_a < of_b : of_a != CLAIMED && x->packs[a->pack].seen > x->packs[b->pack].seen;
 }
 
-/* The best of the places that the map has. */
-static bool
-map_place(struct index *x, const uint8_t *id, struct map_entry *found)
-{
-	uint64_t count, first;
-	bool there = false;
-
-	if (x->map.memory == NULL)
-		return false;
-	first = map_find(&x->map, id, &count);
-	for (uint64_t i = 0; i < count; i++) {
-		const struct map_entry *entry = &x->map.entries[first + i];
-
-		if (entry->pack < x->pack_count && (!there || doubt(x, entry) < doubt(x, found))) {
-			*found = *entry;
-			there = true;
-		}
-	}
-	return there;
-}
-
-/* The best place of map and table.  Called with the lock held. */
-static bool
+/* The best place of map and table, and how many there are.  Called with the lock held. */
+static size_t
 find(struct index *x, const uint8_t *id, struct map_entry *found)
 {
-	struct map_entry mapped;
-	bool here = false, there;
+	uint64_t count = 0, first = 0;
+	size_t places = 0;
 
-	if (x->slots > 0 && slot_of(x, id)->plain != 0) {
-		*found = *slot_of(x, id);
-		here = true;
-	}
-	if (here && doubt(x, found) == NO_DOUBT)
-		return true;
-	there = map_place(x, id, &mapped);
-	if (there && (!here || doubt(x, &mapped) < doubt(x, found)))
-		*found = mapped;
-	return here || there;
-}
-
-bool
-index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p)
-{
-	struct map_entry m;
-	bool there;
-
-	pthread_mutex_lock(&x->lock);
-	there = find(x, id, &m) && m.pack != INDEX_CLAIMED;
-	pthread_mutex_unlock(&x->lock);
-	if (there)
-		*p = (struct place){ .pack = m.pack, .offset = m.offset, .stored = m.stored, .plain = m.plain };
-	return there;
-}
-
-bool
-index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES])
-{
-	struct map_entry m;
-	bool ours;
-
-	pthread_mutex_lock(&x->lock);
-	ours = !find(x, id, &m) || doubt(x, &m) >= CONDEMNED;
-	if (ours) {
-		struct map_entry claim = { .pack = INDEX_CLAIMED, .plain = 1 };
-
-		memcpy(claim.id, id, sizeof(claim.id));
-		table_put(x, &claim);
-	}
-	pthread_mutex_unlock(&x->lock);
-	return ours;
+	if (x->slots > 0)
+		for (size_t at = probe(x, id, hash_of(id)); x->table[at].plain != 0; at = probe(x, id, at + 1))
+			if (places++ == 0 || is_better(x, &x->table[at], found))
+				*found = x->table[at];
+	if (x->map.memory != NULL)
+		first = map_find(&x->map, id, &count);
+	for (uint64_t i = first; i < first + count; i++)
+		if (x->map.entries[i].pack < x->pack_count && (places++ == 0 || is_better(x, &x->map.entries[i], found)))
+			*found = x->map.entries[i];
+	return places;
 }
 
 /* ---- packs ---- */
@@ -181,27 +134,8 @@ pack_slot(struct index *x, const uint8_t *id)
 	return &x->by_id[at];
 }
 
-static int
-compare_listed(const void *a, const void *b)
-{
-	return memcmp(((const struct listed *)a)->id, ((const struct listed *)b)->id, ID_BYTES);
-}
-
-/* Whether the listing has a pack, as long as the index says; after loading, when packs are taken up that were just seen, no question. */
-static bool
-is_listed(const struct index *x, const struct pack_info *info)
-{
-	struct listed key, *found;
-
-	if (x->listed == NULL)
-		return true;
-	memcpy(key.id, info->id, ID_BYTES);
-	found = bsearch(&key, x->listed, x->listed_count, sizeof(key), compare_listed);
-	return found != NULL && found->bytes == info->bytes;
-}
-
 static uint32_t
-pack_put(struct index *x, const struct pack_info *info)
+pack_put(struct index *x, const struct pack_info *info, enum pack_seen seen)
 {
 	char hex[ID_TEXT];
 
@@ -217,7 +151,7 @@ pack_put(struct index *x, const struct pack_info *info)
 	x->packs[x->pack_count] = *info;
 	hex_encode(hex, info->id, ID_BYTES);
 	x->packs[x->pack_count].condemned = json_object_get(x->condemned, hex) != NULL;
-	x->packs[x->pack_count].absent = !is_listed(x, info);
+	x->packs[x->pack_count].seen = seen;
 	*pack_slot(x, info->id) = x->pack_count + 1;
 	return x->pack_count++;
 }
@@ -230,7 +164,7 @@ add(struct index *x, bool loading, const struct pack_info *info, const struct pa
 
 	if (x->by_id_slots > 0 && *pack_slot(x, info->id) != 0)
 		return;
-	number = pack_put(x, info);
+	number = pack_put(x, info, loading ? PACK_UNASKED : PACK_THERE);
 	for (uint32_t i = 0; i < info->chunks; i++) {
 		struct map_entry m = { .pack = number, .offset = offset, .stored = entries[i].stored, .plain = entries[i].plain };
 
@@ -292,7 +226,7 @@ index_absent(struct index *x)
 
 	pthread_mutex_lock(&x->lock);
 	for (uint32_t i = 0; i < x->pack_count; i++)
-		n += x->packs[i].absent && !x->packs[i].condemned;
+		n += x->packs[i].seen == PACK_ABSENT && !x->packs[i].condemned;
 	pthread_mutex_unlock(&x->lock);
 	return n;
 }
@@ -314,6 +248,145 @@ bool
 index_mapped(const struct index *x)
 {
 	return x->map.memory != NULL;
+}
+
+/* ---- whether packs are there ---- */
+
+static int
+note_listed(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct index *x = ctx;
+	uint8_t id[ID_BYTES];
+	uint32_t slot;
+
+	(void)e;
+	if (!pack_id_of(o->name, id))
+		return 0;
+	pthread_mutex_lock(&x->lock);
+	slot = *pack_slot(x, id);
+	if (slot != 0 && o->bytes == x->packs[slot - 1].bytes)
+		x->packs[slot - 1].seen = PACK_THERE;
+	pthread_mutex_unlock(&x->lock);
+	return 0;
+}
+
+static int
+ask_for_all(struct index *x, struct err *e)
+{
+	if (store_list(x->store, "packs/", note_listed, x, e))
+		return -1;
+	pthread_mutex_lock(&x->lock);
+	for (uint32_t i = 0; i < x->pack_count; i++)
+		if (x->packs[i].seen == PACK_UNASKED)
+			x->packs[i].seen = PACK_ABSENT;
+	pthread_mutex_unlock(&x->lock);
+	return 0;
+}
+
+static int
+ask_for_one(struct index *x, uint32_t number, const struct pack_info *info, struct err *e)
+{
+	char *name = pack_name(info->id);
+	struct store_object o = { 0 };
+	int rc = store_stat(x->store, name, &o, e);
+	bool there = rc == 0 && o.bytes == info->bytes;
+
+	free(name);
+	if (rc != 0 && e->kind != ERR_NOT_FOUND)
+		return -1;
+	err_clear(e);
+	pthread_mutex_lock(&x->lock);
+	x->packs[number].seen = there ? PACK_THERE : PACK_ABSENT;
+	pthread_mutex_unlock(&x->lock);
+	return 0;
+}
+
+/*
+ * Sees whether a pack is there: the index may name one whose record outlived it, or that a folder lost.  By name, so that a
+ * backup asks for the packs that it relies upon and no others; until a listing of all would have been as cheap.
+ */
+static int
+ask(struct index *x, uint32_t number, struct err *e)
+{
+	struct pack_info info;
+	int rc = 0;
+
+	pthread_mutex_lock(&x->asking);
+	info = index_pack(x, number);
+	if (info.seen == PACK_UNASKED)
+		rc = ++x->asked * LISTED_AT_ONCE >= index_packs(x) ? ask_for_all(x, e) : ask_for_one(x, number, &info, e);
+	pthread_mutex_unlock(&x->asking);
+	return rc == 0 ? 0 : err_wrap(e, "see whether packs are there");
+}
+
+int
+index_ask_for_packs(struct index *x, struct err *e)
+{
+	int rc;
+
+	pthread_mutex_lock(&x->asking);
+	rc = index_packs(x) == 0 ? 0 : ask_for_all(x, e);
+	pthread_mutex_unlock(&x->asking);
+	return rc;
+}
+
+/*
+ * The best place of a chunk, once the store was asked whether it is there: where that decides between several, or where something new is
+ * to rely on it.  Called with the lock held, which is let go meanwhile.
+ */
+static int
+find_sure(struct index *x, const uint8_t *id, bool to_rely, struct map_entry *found, size_t *places, struct err *e)
+{
+	int rc = 0;
+
+	while (rc == 0) {
+		*places = find(x, id, found);
+		if (*places == 0 || found->pack == INDEX_CLAIMED || x->packs[found->pack].seen != PACK_UNASKED ||
+		    (to_rely ? doubt(x, found) != NO_DOUBT : *places == 1))
+			return 0;
+		pthread_mutex_unlock(&x->lock);
+		rc = ask(x, found->pack, e);
+		pthread_mutex_lock(&x->lock);
+	}
+	return rc;
+}
+
+int
+index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p, struct err *e)
+{
+	struct map_entry m;
+	size_t places;
+	int rc;
+
+	pthread_mutex_lock(&x->lock);
+	rc = find_sure(x, id, false, &m, &places, e);
+	pthread_mutex_unlock(&x->lock);
+	if (rc != 0)
+		return -1;
+	if (places == 0 || m.pack == INDEX_CLAIMED)
+		return err_set(e, ERR_NOT_FOUND, "in no pack that the index knows");
+	*p = (struct place){ .pack = m.pack, .offset = m.offset, .stored = m.stored, .plain = m.plain };
+	return 0;
+}
+
+int
+index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES], bool *ours, struct err *e)
+{
+	struct map_entry m;
+	size_t places;
+	int rc;
+
+	pthread_mutex_lock(&x->lock);
+	rc = find_sure(x, id, true, &m, &places, e);
+	*ours = rc == 0 && (places == 0 || doubt(x, &m) >= CONDEMNED);
+	if (*ours) {
+		struct map_entry claim = { .pack = INDEX_CLAIMED, .plain = 1 };
+
+		memcpy(claim.id, id, sizeof(claim.id));
+		table_put(x, &claim);
+	}
+	pthread_mutex_unlock(&x->lock);
+	return rc;
 }
 
 /* ---- loading ---- */
@@ -375,7 +448,7 @@ open_map(struct index *x, struct repo *r, const char *path, const uint8_t (*list
 		struct pack_info info;
 
 		map_pack(&x->map, i, &info);
-		pack_put(x, &info);
+		pack_put(x, &info, PACK_UNASKED);
 	}
 	x->ids = mem_alloc(count * ID_BYTES);
 	memcpy(x->ids, x->map.ids, (size_t)x->map.id_count * ID_BYTES);
@@ -509,48 +582,6 @@ settle(struct index *x, struct repo *r, const char *path, struct err *e)
 }
 
 static int
-note_listed(void *ctx, const struct store_object *o, struct err *e)
-{
-	struct index *x = ctx;
-	struct listed *l;
-
-	(void)e;
-	if (x->listed_count == x->listed_room) {
-		x->listed_room *= 2;
-		x->listed = mem_grow(x->listed, x->listed_room, sizeof(*x->listed));
-	}
-	l = &x->listed[x->listed_count];
-	if (pack_id_of(o->name, l->id)) {
-		l->bytes = o->bytes <= STORE_OBJECT_MAX ? (uint32_t)o->bytes : UINT32_MAX;
-		x->listed_count++;
-	}
-	return 0;
-}
-
-/*
- * Which packs are there: the index may name one whose record outlived it, or that a folder lost.  After the index was listed, since
- * an object of it comes after its packs.
- */
-static int
-list_packs(struct index *x, struct repo *r, struct err *e)
-{
-	x->listed_room = 1024;
-	x->listed = mem_alloc(x->listed_room * sizeof(*x->listed));
-	if (store_list(r->store, "packs/", note_listed, x, e))
-		return -1;
-	qsort(x->listed, x->listed_count, sizeof(*x->listed), compare_listed);
-	return 0;
-}
-
-static void
-forget_listed(struct index *x)
-{
-	free(x->listed);
-	x->listed = NULL;
-	x->listed_count = x->listed_room = 0;
-}
-
-static int
 load(struct index *x, struct repo *r, const char *path, struct err *e)
 {
 	uint8_t (*listed)[ID_BYTES];
@@ -561,17 +592,12 @@ load(struct index *x, struct repo *r, const char *path, struct err *e)
 	if (index_condemned(r, &x->condemned, e) || catalog_list(r, CATALOG_INDEX, &listed, NULL, &count, e))
 		return -1;
 	count = sort_ids(listed, count);
-	if (count > 0 && list_packs(x, r, e)) {
-		free(listed);
-		return -1;
-	}
 	if (path != NULL)
 		open_map(x, r, path, (const uint8_t(*)[ID_BYTES])listed, count);
 	if (x->ids == NULL)
 		x->ids = mem_alloc((count + 1) * ID_BYTES);
 	rc = x->id_count == count ? 0 : fetch_new(x, r, (const uint8_t(*)[ID_BYTES])listed, count, e);
 	free(listed);
-	forget_listed(x);
 	return rc == 0 ? settle(x, r, path, e) : -1;
 }
 
@@ -600,7 +626,9 @@ index_load(struct repo *r, struct err *e)
 		index_free(x);
 		err_clear(e);
 		x = mem_zero(1, sizeof(*x));
+		x->store = r->store;
 		pthread_mutex_init(&x->lock, NULL);
+		pthread_mutex_init(&x->asking, NULL);
 		x->runs = (struct map_runs)MAP_RUNS_INIT(work_folder(r));
 		rc = load(x, r, path, e);
 	}
@@ -623,7 +651,7 @@ index_free(struct index *x)
 	map_close(&x->map);
 	map_runs_free(&x->runs);
 	pthread_mutex_destroy(&x->lock);
-	forget_listed(x);
+	pthread_mutex_destroy(&x->asking);
 	free(x->table);
 	free(x->packs);
 	free(x->by_id);

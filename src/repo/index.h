@@ -17,24 +17,40 @@ struct place {
 	uint32_t offset, stored, plain;
 };
 
+/* What the store says; in the order of how much a pack is to be relied upon. */
+enum pack_seen {
+	PACK_ABSENT,                    /* not there, or of another size: treated like a condemned one (R28), though a listing proves nothing (R24) */
+	PACK_UNASKED,
+	PACK_THERE
+};
+
 struct pack_info {
 	uint8_t id[ID_BYTES];
 	uint8_t sha256[32];             /* zeros: not known (index rebuilt from the packs) */
 	uint32_t bytes, chunks;
 	enum pack_kind kind;
 	bool condemned;                 /* a sweep object names it: nothing new may rely on it */
-	bool absent;                    /* the listing lacked it, or had it with another size: likewise (R28), though a listing proves nothing (R24) */
+	enum pack_seen seen;
 };
 
-/* Loads (or reloads) r->index from cache and store, and lists the packs: one request for a thousand of them. */
+/* Loads (or reloads) r->index from cache and store. */
 int index_load(struct repo *r, struct err *e) MUST_USE;
 void index_free(struct index *x);
 
-/* Where a chunk lies: the best place that we know, a condemned pack before an absent one.  false: nowhere. */
-bool index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p);
+/* Lists the packs, for who will need them all: from now on it is known which are there. */
+int index_ask_for_packs(struct index *x, struct err *e) MUST_USE;
 
-/* True when the caller must store this chunk: nobody has it in a pack that will stay, and nobody else claimed it. */
-bool index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES]);
+/*
+ * Where a chunk lies: the best place that we know, a condemned pack before an absent one; of several the store is asked
+ * about.  ERR_NOT_FOUND: nowhere.
+ */
+int index_find(struct index *x, const uint8_t id[CHUNK_ID_BYTES], struct place *p, struct err *e) MUST_USE;
+
+/*
+ * *ours: the caller must store this chunk, for nobody has it in a pack that is there and will stay, and nobody else
+ * claimed it.  Asks the store for a pack when it is relied upon for the first time.
+ */
+int index_claim(struct index *x, const uint8_t id[CHUNK_ID_BYTES], bool *ours, struct err *e) MUST_USE;
 
 /* Takes up a pack whose chunks lie behind its header as `entries` says.  A pack that is known already is left as it is. */
 void index_add(struct index *x, const struct pack_info *info, const struct pack_entry *entries);
@@ -46,7 +62,7 @@ uint32_t index_packs(struct index *x);
 struct pack_info index_pack(struct index *x, uint32_t number);
 bool index_find_pack(struct index *x, const uint8_t id[ID_BYTES], uint32_t *number);
 
-/* Packs that the listing lacked and that nobody is known to have condemned. */
+/* Packs that were found not to be there and that nobody is known to have condemned. */
 uint32_t index_absent(struct index *x);
 
 /* Chunks known, counting one that lies in several packs as often. */

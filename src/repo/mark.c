@@ -35,9 +35,13 @@ mark_chunk(struct mark *m, const char *backup, const uint8_t id[CHUNK_ID_BYTES],
 {
 	char what[2 * CHUNK_ID_BYTES + 32], hex[2 * CHUNK_ID_BYTES + 1];
 	struct place p;
+	int rc = index_find(m->repo->index, id, &p, e);
 
 	m->chunks++;
-	if (!index_find(m->repo->index, id, &p) || (plain != 0 && p.plain != plain) || p.pack >= m->pack_count) {
+	if (rc != 0 && e->kind != ERR_NOT_FOUND)
+		return -1;
+	err_clear(e);
+	if (rc != 0 || (plain != 0 && p.plain != plain) || p.pack >= m->pack_count) {
 		hex_encode(hex, id, CHUNK_ID_BYTES);
 		snprintf(what, sizeof(what), "chunk %s cannot be found", hex);
 		return m->lost(m->ctx, backup, what, e);

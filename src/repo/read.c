@@ -316,7 +316,9 @@ take_chunk(struct reader *rd, const struct list_entry *entry, struct err *e)
 	struct place p;
 	char hex[2 * CHUNK_ID_BYTES + 1];
 
-	if (!index_find(rd->repo->index, entry->id, &p)) {
+	if (index_find(rd->repo->index, entry->id, &p, e)) {
+		if (e->kind != ERR_NOT_FOUND)
+			return -1;
 		hex_encode(hex, entry->id, CHUNK_ID_BYTES);
 		err_set(e, ERR_CORRUPT, "chunk %.16s... is in no pack that the index knows", hex);
 		return err_hint(e, "If an index object was lost, `holdfast verify --rebuild-index` finds what is in the packs.");
@@ -377,7 +379,9 @@ read_list(struct repo *r, struct pack_keys *keys, const char *id_hex, struct lis
 
 	if (strlen(id_hex) != 2 * CHUNK_ID_BYTES || !hex_decode(chunk.id, CHUNK_ID_BYTES, id_hex))
 		return err_set(e, ERR_CORRUPT, "\"%.80s\" is not the id of a list", id_hex);
-	if (!index_find(r->index, chunk.id, &p)) {
+	if (index_find(r->index, chunk.id, &p, e)) {
+		if (e->kind != ERR_NOT_FOUND)
+			return -1;
 		err_set(e, ERR_CORRUPT, "list %.16s... is in no pack that the index knows", id_hex);
 		return err_hint(e, "If an index object was lost, `holdfast verify --rebuild-index` finds what is in the packs.");
 	}

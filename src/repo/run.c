@@ -33,9 +33,6 @@ repo_begin(struct repo *r, const char *command, struct err *e)
 	}
 	run->stats.resumed_packs = run->adopted.packs;
 	run->begun = true;
-	if (index_absent(r->index) > 0)
-		log_warning("%u packs that the index names are not in the listing of %s: what they hold is stored again where it is needed; "
-		    "`holdfast verify` tells which backups they are missing from", index_absent(r->index), store_label(r->store));
 	return run;
 }
 
@@ -160,6 +157,16 @@ put_manifest(struct repo_run *run, json_t *summary, json_t *detail, char id_text
 	return rc == 0 ? 0 : err_wrap(e, "write the manifest");
 }
 
+static void
+warn_of_absent(struct repo *r)
+{
+	uint32_t n = index_absent(r->index);
+
+	if (n > 0)
+		log_warning("%u packs that the index names are not in %s: what they held and this backup needs was stored again; "
+		    "`holdfast verify` tells which backups they are missing from", n, store_label(r->store));
+}
+
 int
 repo_commit(struct repo_run *run, json_t *summary, json_t *detail, char id[33], struct err *e)
 {
@@ -172,6 +179,7 @@ repo_commit(struct repo_run *run, json_t *summary, json_t *detail, char id[33], 
 	json_decref(summary);
 	json_decref(detail);
 	if (rc == 0) {
+		warn_of_absent(run->repo);
 		/* The backup stands; a marker too many costs the next run a listing.  The packs of the dead are in the index now. */
 		if (runs_end(run->repo, run->run_id, &late) != 0)
 			log_warning("the backup is complete, but its marker could not be removed: %s", late.msg);

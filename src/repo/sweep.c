@@ -167,7 +167,7 @@ check_absent(struct sweep *s, struct err *e)
 		struct store_object o;
 		char *name;
 
-		if (!info.absent || !mark_has(&s->mark, i))
+		if (info.seen != PACK_ABSENT || !mark_has(&s->mark, i))
 			continue;
 		name = pack_name(info.id);
 		rc = store_stat(s->repo->store, name, &o, e);
@@ -191,7 +191,7 @@ mark_all(struct sweep *s, struct err *e)
 	/* Backups before the index, which holds what a backup needs before the backup is there: one may come this very moment. */
 	if (repo_list(s->repo, &backups, e))
 		return -1;
-	rc = check_chain(s->repo, backups, e) || index_load(s->repo, e) ? -1 : 0;
+	rc = check_chain(s->repo, backups, e) || index_load(s->repo, e) || index_ask_for_packs(s->repo->index, e) ? -1 : 0;
 	s->mark.lost = lost;
 	if (rc == 0)
 		mark_begin(&s->mark, s->repo);

@@ -460,7 +460,7 @@ verify_run(struct repo *r, bool data, struct progress *progress, json_t *result,
 	pthread_mutex_init(&v.lock, NULL);
 	progress_phase(progress, "following backups to their chunks", 0);
 	/* Backups first: the index holds what a backup needs before the backup is there, and one may come this very moment. */
-	rc = catalog_list(r, CATALOG_MANIFEST, &backups, NULL, &count, e) || index_load(r, e) ? -1 : 0;
+	rc = catalog_list(r, CATALOG_MANIFEST, &backups, NULL, &count, e) || index_load(r, e) || index_ask_for_packs(r->index, e) ? -1 : 0;
 	if (rc == 0) {
 		mark_begin(&v.mark, r);
 		v.listed = mem_zero(v.mark.pack_count, sizeof(*v.listed));

@@ -201,11 +201,14 @@ static int
 deal_with(struct repo_run *run, struct lane *lane, const uint8_t *data, size_t bytes, uint8_t id[CHUNK_ID_BYTES], bool *known, struct err *e)
 {
 	struct scratch *s;
+	bool ours;
 	size_t n;
 	int rc;
 
 	pack_chunk_id(id, run->repo, lane->kind, data, bytes);
-	*known = !index_claim(run->repo->index, id);
+	if (index_claim(run->repo->index, id, &ours, e))
+		return -1;
+	*known = !ours;
 	if (*known)
 		return 0;
 	s = scratch_take(run);

@@ -1,6 +1,9 @@
 /* R28: packs that the index names and the store does not have: nothing new relies on them, and nothing is deleted because of them. */
 #include "unit/repo/hooked.h"
 
+#include <pthread.h>
+
+#include "base/rand.h"
 #include "repo/index.h"
 #include "repo/sweep.h"
 #include "store/fault.h"
@@ -113,7 +116,8 @@ count_index_listings(void *ctx, const char *verb, const char *name)
 {
 	struct gap *g = ctx;
 
-	g->lists += strcmp(verb, "list") == 0 && strcmp(name, "index/") == 0;
+	if (strcmp(verb, "list") == 0 && strcmp(name, "index/") == 0)
+		g->lists++;             /* one thread lists; several may get */
 }
 
 static int
@@ -275,6 +279,106 @@ a_gap_in_the_listing_of_packs_costs_room_only(void **state)
 	world_free(w);
 }
 
+/* Records of packs that nobody has: as many as `count`. */
+static void
+name_packs(struct repo *r, uint32_t count)
+{
+	struct buf records = BUF_INIT;
+	struct err e = ERR_INIT;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct pack_info info = { .kind = PACK_DATA, .chunks = 1, .bytes = 1000 };
+		struct pack_entry entry = { .stored = 16, .plain = 16 };
+
+		rand_bytes(info.id, sizeof(info.id));
+		rand_bytes(entry.id, sizeof(entry.id));
+		index_record(&records, &info, &entry);
+	}
+	must(index_put(r, &records, true, &e));
+	buf_free(&records);
+}
+
+struct asked {
+	pthread_mutex_t lock;
+	unsigned by_name, lists;
+};
+
+static void
+count_asked(void *ctx, const char *verb, const char *name)
+{
+	struct asked *a = ctx;
+
+	pthread_mutex_lock(&a->lock);
+	a->by_name += strcmp(verb, "stat") == 0 && strncmp(name, "packs/", 6) == 0;
+	a->lists += strcmp(verb, "list") == 0 && strcmp(name, "packs/") == 0;
+	pthread_mutex_unlock(&a->lock);
+}
+
+/* The number of requests of a backup does not grow with what is there: it asks for the packs that it relies on, unless listing all is cheaper. */
+static void
+a_backup_asks_for_the_packs_that_it_relies_on(void **state)
+{
+	static const struct {
+		uint32_t others;
+		unsigned by_name, lists;
+	} cases[] = { { 0, 0, 1 }, { 5000, 2, 0 } };    /* one pack of data, one of lists */
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct world *w = world_new();
+		uint8_t *data = noise(BYTES, 7);
+		struct asked a = { .lock = PTHREAD_MUTEX_INITIALIZER };
+		struct hooked h;
+		struct repo *r;
+		char first[33], second[33];
+
+		hooked_init(&h, w);
+		h.ctx = &a, h.before = count_asked;
+		backup_of(w->repo, data, BYTES, "2026-11-24T02:15:00Z", first);
+		if (cases[i].others > 0)
+			name_packs(w->repo, cases[i].others);
+		r = hooked_open(&h, w, NULL);
+		backup_of(r, data, BYTES, "2026-11-25T02:15:00Z", second);
+		assert_int_equal(new_bytes_of(r, second), 0);
+		assert_int_equal(a.by_name, cases[i].by_name);
+		assert_int_equal(a.lists, cases[i].lists);
+		repo_free(r);
+		assert_reads(w, second, data);
+		hooked_free(&h.store);
+		free(data);
+		world_free(w);
+	}
+}
+
+/* By name, too, a pack that is gone or cut off is found out, and of a chunk's places the one that is left is read. */
+static void
+among_many_packs_those_that_are_gone_are_found_out(void **state)
+{
+	static const char *const ways[] = { "rm", "truncate -s 1000" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		struct world *w = world_new();
+		uint8_t *data = noise(BYTES, 7);
+		char *spoil = mem_printf("%s %s/packs/*/*", ways[i], w->objects);
+		char first[33], second[33];
+		struct repo *r;
+
+		backup_of(w->repo, data, BYTES, "2026-11-24T02:15:00Z", first);
+		name_packs(w->repo, 5000);
+		assert_int_equal(system(spoil), 0);
+		r = fresh(w, false);
+		backup_of(r, data, BYTES, "2026-11-25T02:15:00Z", second);
+		assert_int_equal(new_bytes_of(r, second), BYTES);
+		repo_free(r);
+		assert_reads(w, second, data);
+		assert_reads(w, first, data);
+		free(spoil);
+		free(data);
+		world_free(w);
+	}
+}
+
 int
 main(void)
 {
@@ -285,6 +389,8 @@ main(void)
 		cmocka_unit_test(expire_deletes_nothing_while_a_pack_in_use_is_missing),
 		cmocka_unit_test(the_last_good_copy_of_a_chunk_is_rescued_though_it_was_condemned),
 		cmocka_unit_test(a_gap_in_the_listing_of_packs_costs_room_only),
+		cmocka_unit_test(a_backup_asks_for_the_packs_that_it_relies_on),
+		cmocka_unit_test(among_many_packs_those_that_are_gone_are_found_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

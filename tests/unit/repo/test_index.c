@@ -53,17 +53,19 @@ assert_whole(struct repo *r, uint32_t chunks)
 {
 	uint8_t id[CHUNK_ID_BYTES];
 	struct place p;
+	struct err e = ERR_INIT;
 
 	assert_int_equal(index_chunks(r->index), chunks);
 	for (uint32_t n = 0; n < chunks; n += 31) {
 		chunk_id(id, n);
-		if (!index_find(r->index, id, &p))
-			fail_msg("chunk %u is lost", n);
+		if (index_find(r->index, id, &p, &e))
+			fail_msg("chunk %u: %s", n, e.msg);
 		if (p.plain != n + 1 || p.stored != 16 || p.offset != PACK_HEAD_BYTES + 16 * (n % CHUNKS_A_PACK))
 			fail_msg("chunk %u is said to lie elsewhere", n);
 	}
 	chunk_id(id, chunks);
-	assert_false(index_find(r->index, id, &p));
+	assert_int_equal(index_find(r->index, id, &p, &e), -1);
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
 }
 
 /* Maps directly in a folder, and what is on its way to be one: others keep what they know there as well. */

@@ -250,7 +250,7 @@ an_expire_or_a_beginning_backup_that_is_stopped_leaves_no_marker(void **state)
 	struct err e = ERR_INIT;
 	struct hooked h;
 	struct repo *r;
-	char id[33], forgotten[33], list_packs[] = "list packs/", list_holds[] = "list holds/";
+	char id[33], forgotten[33], list_packs[] = "list packs/", list_index[] = "list index/", list_holds[] = "list holds/";
 
 	(void)state;
 	backup_of(w->repo, (const uint8_t *)"one", 3, "2026-11-24T02:15:00Z", id);
@@ -265,6 +265,7 @@ an_expire_or_a_beginning_backup_that_is_stopped_leaves_no_marker(void **state)
 	stop_clear();
 	assert_int_equal(count(w, "runs/"), 0);
 	err_clear(&e);
+	h.ctx = list_index;
 	assert_null(repo_begin(r, "backup", &e));
 	assert_int_equal(e.kind, ERR_STOPPED);
 	stop_clear();
