@@ -3,7 +3,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/sink.h"
@@ -15,7 +14,7 @@
  */
 struct child_spec {
 	const char *name;               /* for messages: "pg_dump of public.traces" */
-	const char *const *argv;        /* NULL-terminated; argv[0] is a path, found by file_find_program */
+	const char *const *argv;        /* NULL-terminated; argv[0] is a path */
 	const char *const *env;         /* the whole environment, NULL-terminated; NULL is an empty one */
 	bool pipe_in;                   /* we write to its stdin (child_write_end); else it reads /dev/null */
 	bool pipe_out;                  /* we read its stdout (child_pump, child_read_end); else it goes where stderr goes */
@@ -50,8 +49,6 @@ int child_wait(struct child *c, int64_t limit_ms, struct err *e) MUST_USE;
 
 /* Whether it still runs (does not wait). */
 bool child_running(struct child *c);
-
-pid_t child_pid(const struct child *c);
 
 /* Sends a signal; nothing when it has ended. */
 void child_signal(struct child *c, int signo);

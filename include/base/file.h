@@ -47,9 +47,6 @@ void file_close(int *fd);
 /* Free bytes for an ordinary user on the file system that holds `path`. */
 int file_space(uint64_t *free_bytes, const char *path, struct err *e) MUST_USE;
 
-/* Finds an executable: a name with '/' is looked at as it is, another in PATH.  NULL (no error) when there is none. */
-char *file_find_program(const char *name);
-
 /*
  * Reads a secret from a file: no more than 64 KiB, one trailing newline taken off.  A file that others than its owner and
  * group can read is ERR_DENIED (Kubernetes' fsGroup makes 0440, so group-read is accepted).  Free with mem_free_secret.

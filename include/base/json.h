@@ -25,7 +25,6 @@ char *json_text(const json_t *value, size_t flags);
 /* Sets a member; numbers above INT64_MAX do not occur. */
 void json_put_str(json_t *object, const char *key, const char *value);          /* NULL writes null */
 void json_put_int(json_t *object, const char *key, int64_t value);
-void json_put_real(json_t *object, const char *key, double value);
 void json_put_bool(json_t *object, const char *key, bool value);
 void json_put(json_t *object, const char *key, json_t *value);                  /* takes `value` */
 void json_add(json_t *array, json_t *value);                                    /* takes `value` */
@@ -45,9 +44,6 @@ char *json_name(const char *name);
  */
 const char *json_need_str(const json_t *object, const char *key, struct err *e);
 int64_t json_need_int(const json_t *object, const char *key, int64_t low, int64_t high, struct err *e);
-double json_need_real(const json_t *object, const char *key, struct err *e);
-bool json_need_bool(const json_t *object, const char *key, struct err *e);
-json_t *json_need_object(const json_t *object, const char *key, struct err *e);
 json_t *json_need_array(const json_t *object, const char *key, struct err *e);
 
 /* The string, or `otherwise` when it is missing or null. */

@@ -9,7 +9,7 @@
 
 /*
  * A sink takes a stream of bytes.  Sinks are chained: each does its work and passes the result to `next`, which it owns.
- * The same type carries a dump on its way out (count, digest, cut, store) and on its way back.
+ * The same type carries a dump on its way out (digest, cut, store) and on its way back.
  *
  * The life of a sink: write, any number of times; then either finish, once, when everything before it went well, or
  * nothing.  Then free, always.  finish commits: what it was told to make exists, durably, when it returns 0.  free without
@@ -50,12 +50,5 @@ struct sink *sink_buf_new(struct buf *to, size_t limit);
 /* Writes to a descriptor (borrowed, not closed).  finish does not sync: it is for pipes and terminals, files are made
  * by base/file.h.  `name` is for messages. */
 struct sink *sink_fd_new(int fd, const char *name);
-
-/* Adds the bytes that pass to `*count` (borrowed), hashes them into `sha256` (SHA256_BYTES, borrowed) at finish, and hands
- * them on.  Either may be NULL.  Takes `next`. */
-struct sink *sink_tally_new(uint64_t *count, uint8_t *sha256, struct sink *next);
-
-/* Writes to both; finishes `first`, then `second`.  Takes both. */
-struct sink *sink_tee_new(struct sink *first, struct sink *second);
 
 #endif

@@ -18,9 +18,6 @@ void stop_install(void);
 /* Readable (for ever) once a signal has come; -1 when stop_install was not called.  poll ignores a negative descriptor. */
 int stop_fd(void);
 
-/* The signal, or 0. */
-int stop_signal(void);
-
 /* 0, or -1 with ERR_STOPPED (a signal came) or ERR_TIMEOUT (the deadline is over). */
 int stop_check(struct err *e);
 

@@ -297,12 +297,6 @@ child_running(struct child *c)
 	return !c->ended;
 }
 
-pid_t
-child_pid(const struct child *c)
-{
-	return c->pid;
-}
-
 void
 child_signal(struct child *c, int signo)
 {

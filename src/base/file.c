@@ -281,33 +281,6 @@ file_space(uint64_t *free_bytes, const char *path, struct err *e)
 	return 0;
 }
 
-static bool
-executable(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
-}
-
-char *
-file_find_program(const char *name)
-{
-	const char *p = getenv("PATH");
-
-	if (strchr(name, '/') != NULL)
-		return executable(name) ? mem_strdup(name) : NULL;
-	for (p = p != NULL ? p : "/usr/local/bin:/usr/bin:/bin"; *p != '\0'; p += *p == ':') {
-		size_t n = strcspn(p, ":");
-		char *path = mem_printf("%.*s/%s", (int)n, p, name);
-
-		if (n > 0 && executable(path))
-			return path;
-		free(path);
-		p += n;
-	}
-	return NULL;
-}
-
 char *
 file_read_secret(const char *path, struct err *e)
 {

@@ -131,12 +131,6 @@ json_put_int(json_t *object, const char *key, int64_t value)
 }
 
 void
-json_put_real(json_t *object, const char *key, double value)
-{
-	json_put(object, key, json_real(value));
-}
-
-void
 json_put_bool(json_t *object, const char *key, bool value)
 {
 	json_put(object, key, json_boolean(value));
@@ -170,38 +164,6 @@ json_need_int(const json_t *object, const char *key, int64_t low, int64_t high, 
 		return low > 0 ? low : 0;
 	}
 	return n;
-}
-
-double
-json_need_real(const json_t *object, const char *key, struct err *e)
-{
-	const json_t *v = json_object_get(object, key);
-
-	if (!json_is_number(v))
-		wrong(e, key, "a number");
-	return json_number_value(v);
-}
-
-bool
-json_need_bool(const json_t *object, const char *key, struct err *e)
-{
-	const json_t *v = json_object_get(object, key);
-
-	if (!json_is_boolean(v))
-		wrong(e, key, "true or false");
-	return json_is_true(v);
-}
-
-json_t *
-json_need_object(const json_t *object, const char *key, struct err *e)
-{
-	json_t *v = json_object_get(object, key);
-
-	if (!json_is_object(v)) {
-		wrong(e, key, "an object");
-		return NULL;
-	}
-	return v;
 }
 
 json_t *

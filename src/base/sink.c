@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/hash.h"
 #include "base/mem.h"
 
 int
@@ -145,94 +144,4 @@ sink_fd_new(int fd, const char *name)
 	f->fd = fd;
 	f->name = mem_strdup(name);
 	return &f->sink;
-}
-
-struct tally_sink {
-	struct sink sink;
-	uint64_t *count;
-	uint8_t *sha256;
-	struct hash *hash;
-};
-
-static int
-tally_write(struct sink *s, const void *data, size_t bytes, struct err *e)
-{
-	struct tally_sink *t = (struct tally_sink *)s;
-
-	if (t->count != NULL)
-		*t->count += bytes;
-	if (t->hash != NULL)
-		hash_update(t->hash, data, bytes);
-	return sink_write(s->next, data, bytes, e);
-}
-
-static int
-tally_finish(struct sink *s, struct err *e)
-{
-	struct tally_sink *t = (struct tally_sink *)s;
-
-	if (t->hash != NULL)
-		hash_final(t->hash, t->sha256);
-	return sink_finish(s->next, e);
-}
-
-static void
-tally_free(struct sink *s)
-{
-	hash_free(((struct tally_sink *)s)->hash);
-	free(s);
-}
-
-struct sink *
-sink_tally_new(uint64_t *count, uint8_t *sha256, struct sink *next)
-{
-	static const struct sink_ops ops = { tally_write, tally_finish, tally_free };
-	struct tally_sink *t = mem_zero(1, sizeof(*t));
-
-	t->sink.ops = &ops;
-	t->sink.next = next;
-	t->count = count;
-	t->sha256 = sha256;
-	t->hash = sha256 != NULL ? hash_sha256_new() : NULL;
-	return &t->sink;
-}
-
-struct tee_sink {
-	struct sink sink;
-	struct sink *first;
-};
-
-static int
-tee_write(struct sink *s, const void *data, size_t bytes, struct err *e)
-{
-	if (sink_write(((struct tee_sink *)s)->first, data, bytes, e))
-		return -1;
-	return sink_write(s->next, data, bytes, e);
-}
-
-static int
-tee_finish(struct sink *s, struct err *e)
-{
-	if (sink_finish(((struct tee_sink *)s)->first, e))
-		return -1;
-	return sink_finish(s->next, e);
-}
-
-static void
-tee_free(struct sink *s)
-{
-	sink_free(((struct tee_sink *)s)->first);
-	free(s);
-}
-
-struct sink *
-sink_tee_new(struct sink *first, struct sink *second)
-{
-	static const struct sink_ops ops = { tee_write, tee_finish, tee_free };
-	struct tee_sink *t = mem_zero(1, sizeof(*t));
-
-	t->sink.ops = &ops;
-	t->sink.next = second;
-	t->first = first;
-	return &t->sink;
 }

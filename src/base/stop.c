@@ -61,12 +61,6 @@ stop_hold_off(bool on)
 	atomic_store(&held_off, on);
 }
 
-int
-stop_signal(void)
-{
-	return came;
-}
-
 void
 stop_set_deadline(int64_t ms, const char *what)
 {
