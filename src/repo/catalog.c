@@ -26,12 +26,6 @@ static const char *const folders[] = {
 	[CATALOG_HOLD] = "holds/",
 };
 
-const char *
-catalog_folder(enum catalog_type type)
-{
-	return folders[type];
-}
-
 static size_t
 named_bytes(enum catalog_type type)
 {
@@ -47,7 +41,8 @@ catalog_name(enum catalog_type type, const uint8_t id[ID_BYTES])
 	return mem_printf("%s%s", folders[type], hex);
 }
 
-bool
+/* The id in a listed name; false for a name that is not ours (it is left alone). */
+static bool
 catalog_id(enum catalog_type type, const char *name, uint8_t id[ID_BYTES])
 {
 	size_t folder = strlen(folders[type]);

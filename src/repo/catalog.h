@@ -14,14 +14,8 @@ enum catalog_type { CATALOG_INDEX = 1, CATALOG_MANIFEST, CATALOG_REPORT, CATALOG
 #define CATALOG_SECTIONS 4
 #define CATALOG_SECTION_MAX (1u << 30)          /* plain bytes of one section */
 
-/* The folder of a type in the store, with its '/'. */
-const char *catalog_folder(enum catalog_type type);
-
 /* Name of an object; for runs only the first 8 bytes of the id count.  Owned by the caller. */
 char *catalog_name(enum catalog_type type, const uint8_t id[ID_BYTES]);
-
-/* The id in a listed name; false for a name that is not ours (it is left alone). */
-bool catalog_id(enum catalog_type type, const char *name, uint8_t id[ID_BYTES]);
 
 /* Seals and puts; a manifest is read back and compared (R1).  ERR_FAILED when the sealed object would be larger than a store takes. */
 int catalog_put(struct repo *r, enum catalog_type type, const uint8_t id[ID_BYTES], const struct buf *sections, unsigned count,

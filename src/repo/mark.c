@@ -1,6 +1,6 @@
 #include "repo/mark.h"
 
-#include <stdio.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,11 +29,10 @@ mark_has(const struct mark *m, uint32_t pack)
 	return pack < m->pack_count && (m->packs[pack / 8] & 1 << pack % 8) != 0;
 }
 
-/* Marks the pack of one chunk, and reports a chunk that is nowhere. */
+/* Marks the pack of one chunk, and counts a chunk that is nowhere. */
 static int
-mark_chunk(struct mark *m, const char *backup, const uint8_t id[CHUNK_ID_BYTES], uint32_t plain, struct err *e)
+mark_chunk(struct mark *m, const uint8_t id[CHUNK_ID_BYTES], uint32_t plain, struct err *e)
 {
-	char what[2 * CHUNK_ID_BYTES + 32], hex[2 * CHUNK_ID_BYTES + 1];
 	struct place p;
 	int rc = index_find(m->repo->index, id, &p, e);
 
@@ -42,9 +41,9 @@ mark_chunk(struct mark *m, const char *backup, const uint8_t id[CHUNK_ID_BYTES],
 		return -1;
 	err_clear(e);
 	if (rc != 0 || (plain != 0 && p.plain != plain) || p.pack >= m->pack_count) {
-		hex_encode(hex, id, CHUNK_ID_BYTES);
-		snprintf(what, sizeof(what), "chunk %s cannot be found", hex);
-		return m->lost(m->ctx, backup, what, e);
+		if (m->missing++ == 0)
+			hex_encode(m->first_missing, id, CHUNK_ID_BYTES);
+		return 0;
 	}
 	m->packs[p.pack / 8] |= (uint8_t)(1 << p.pack % 8);
 	if (m->uses != NULL)
@@ -77,14 +76,14 @@ mark_list(struct mark *m, struct pack_keys *keys, struct sum *sum, const char *b
 		return m->lost(m->ctx, backup, own.msg, e);
 	}
 	if (hex_decode(id, CHUNK_ID_BYTES, id_hex))
-		rc = mark_chunk(m, backup, id, 0, e);
+		rc = mark_chunk(m, id, 0, e);
 	for (size_t i = 0; i < count && rc == 0; i++) {
 		bytes_put_u32(plain, entries[i].plain);
 		hash_update(sum->order, entries[i].id, CHUNK_ID_BYTES);
 		hash_update(sum->order, plain, sizeof(plain));
 		sum->bytes += entries[i].plain;
 		sum->chunks++;
-		rc = mark_chunk(m, backup, entries[i].id, entries[i].plain, e);
+		rc = mark_chunk(m, entries[i].id, entries[i].plain, e);
 	}
 	free(entries);
 	return rc;
@@ -121,11 +120,18 @@ mark_backup(struct mark *m, const char *id, const json_t *detail, struct err *e)
 	struct pack_keys *keys = pack_keys_new(m->repo);
 	const json_t *stream;
 	size_t i;
+	char *what;
 	int rc = 0;
 
+	m->missing = 0;
 	json_array_foreach(json_object_get(detail, "streams"), i, stream)
 		if (rc == 0)
 			rc = mark_stream(m, keys, id, stream, e);
+	if (rc == 0 && m->missing > 0) {
+		what = mem_printf("%" PRIu64 " chunk%s cannot be found (the first is %s)", m->missing, m->missing == 1 ? "" : "s", m->first_missing);
+		rc = m->lost(m->ctx, id, what, e);
+		free(what);
+	}
 	pack_keys_free(keys);
 	return rc;
 }

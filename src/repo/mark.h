@@ -12,6 +12,8 @@ struct mark {
 	uint8_t *packs;                 /* a bit for each pack in use, by number in the index */
 	uint32_t pack_count;
 	uint64_t chunks;                /* references followed */
+	uint64_t missing;               /* of the backup at work: those that lead nowhere */
+	char first_missing[2 * CHUNK_ID_BYTES + 1];
 	void (*uses)(void *ctx, uint32_t pack);         /* each pack of the backup at work, once or more; may be NULL */
 	int (*lost)(void *ctx, const char *backup, const char *what, struct err *e);
 	void *ctx;

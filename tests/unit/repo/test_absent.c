@@ -6,6 +6,7 @@
 #include "base/rand.h"
 #include "repo/index.h"
 #include "repo/sweep.h"
+#include "repo/verify.h"
 #include "store/fault.h"
 
 #define BYTES 3000000
@@ -26,6 +27,16 @@ static void
 lose_all_packs(struct world *w)
 {
 	char *command = mem_printf("rm %s/packs/*/*", w->objects);
+
+	assert_int_equal(system(command), 0);
+	free(command);
+}
+
+/* All but those of lists. */
+static void
+lose_data_packs(struct world *w)
+{
+	char *command = mem_printf("cd %s && for f in packs/*/*; do test $(od -An -tu1 -j40 -N1 $f) = 2 || rm $f; done", w->objects);
 
 	assert_int_equal(system(command), 0);
 	free(command);
@@ -196,15 +207,13 @@ expire_deletes_nothing_while_a_pack_in_use_is_missing(void **state)
 	uint8_t *data = noise(BYTES, 7), *other = noise(BYTES, 8);
 	struct sweep_result swept;
 	struct err e = ERR_INIT;
-	char first[33], second[33], *command;
+	char first[33], second[33];
 	struct repo *r;
 
 	(void)state;
-	/* Only data packs are lost: the lists of the chunks can be read, and say that all is well. */
+	/* The lists of the chunks can be read, and say that all is well. */
 	backup_of(w->repo, data, BYTES, "2026-11-24T02:15:00Z", first);
-	command = mem_printf("cd %s && for f in packs/*/*; do test $(od -An -tu1 -j40 -N1 $f) = 2 || rm $f; done", w->objects);
-	assert_int_equal(system(command), 0);
-	free(command);
+	lose_data_packs(w);
 	backup_of(w->repo, other, BYTES, "2026-11-25T02:15:00Z", second);
 	must(sweep_forget(w->repo, second, &e));
 	r = fresh(w, false);
@@ -379,6 +388,41 @@ among_many_packs_those_that_are_gone_are_found_out(void **state)
 	}
 }
 
+/* A line for each backup, and not for each of a million chunks. */
+static void
+chunks_that_the_rebuilt_index_lacks_are_counted_for_each_backup(void **state)
+{
+	struct world *w = world_new();
+	uint8_t *data = noise(BYTES, 7);
+	struct progress *progress = progress_new(true);
+	json_t *problems = json_array(), *result = json_object(), *p;
+	struct err e = ERR_INIT;
+	char first[33], second[33], said[64];
+	uint64_t packs;
+	unsigned chunks;
+	size_t i;
+
+	(void)state;
+	backup_of(w->repo, data, BYTES, "2026-11-24T02:15:00Z", first);
+	backup_of(w->repo, data, BYTES, "2026-11-25T02:15:00Z", second);
+	lose_data_packs(w);
+	must(verify_rebuild_index(w->repo, &packs, problems, &e));
+	assert_int_equal(json_array_size(problems), 0);
+	must(verify_run(w->repo, false, progress, result, &e));
+	assert_int_equal(json_array_size(json_object_get(result, "problems")), 2);
+	json_array_foreach(json_object_get(result, "problems"), i, p) {
+		assert_int_equal(sscanf(json_opt_str(p, "what", ""), "%u chunks %63[^(]", &chunks, said), 2);
+		assert_string_equal(said, "cannot be found ");
+		assert_true(chunks > 1);
+		assert_int_equal(json_array_size(json_object_get(p, "affects")), 1);
+	}
+	json_decref(problems);
+	json_decref(result);
+	progress_free(progress);
+	free(data);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -391,6 +435,7 @@ main(void)
 		cmocka_unit_test(a_gap_in_the_listing_of_packs_costs_room_only),
 		cmocka_unit_test(a_backup_asks_for_the_packs_that_it_relies_on),
 		cmocka_unit_test(among_many_packs_those_that_are_gone_are_found_out),
+		cmocka_unit_test(chunks_that_the_rebuilt_index_lacks_are_counted_for_each_backup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
