@@ -173,10 +173,10 @@ const struct command args_commands[] = {
 	{ "drill", "prove a backup: restore it, dump it again, compare", "[BACKUP]", 0, 1, NULL,
 	  "Restores the backup (latest) into a throw-away cluster, runs the checks, dumps it again and compares every table with what was in "
 	  "the snapshot. The signed result is stored in the repository; `report` prints it.",
-	  "holdfast drill\nholdfast drill 3f9c --json", "01234578", COMMAND_OPENS, run_drill },
+	  "holdfast drill\nholdfast drill 3f9c --json", "012345678", COMMAND_OPENS, run_drill },
 	{ "verify", "check that what is stored is all there and intact", "", 0, 0, verify_options,
 	  "Checks that every backup's chunks are in the index and every pack in the store. With --data every byte is read.",
-	  "holdfast verify\nholdfast verify --data", "012345", COMMAND_OPENS, run_verify },
+	  "holdfast verify\nholdfast verify --data", "0123457", COMMAND_OPENS, run_verify },
 	{ "check", "look for what would make a backup or a drill fail", "", 0, 0, check_options,
 	  "Tries the configuration: store, keys, servers, programs, disk space. Each problem comes with what to do. --effective prints the "
 	  "configuration in force instead, and connects to nothing.",
