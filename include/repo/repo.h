@@ -78,8 +78,8 @@ void repo_forget(struct repo_run *run, const char *database);
 
 /* What a run did so far; safe from any thread. */
 struct repo_stats {
-	uint64_t bytes;                 /* plain bytes taken */
-	uint64_t new_bytes;             /* of those, not in the repository before */
+	uint64_t bytes;                 /* plain bytes of the streams that are complete, as the manifest will count them: nothing that was forgotten */
+	uint64_t new_bytes;             /* plain bytes that were not in the repository before, those of forgotten streams with them */
 	uint64_t stored_bytes;          /* packs put, this run, with their directories */
 	uint64_t packs, resumed_packs;
 };
@@ -90,7 +90,7 @@ void repo_run_watch(struct repo_run *run, void (*seen)(void *ctx, uint64_t bytes
 
 /*
  * Makes everything durable, then writes the manifest.  Takes (and completes) `summary` and `detail` as
- * docs/repository-format.md, section 8, says: id, previous, bytes, new_bytes, stored_bytes, streams are filled in here.
+ * docs/repository-format.md, section 8, says: id, previous, known, bytes, new_bytes, stored_bytes, streams are filled in here.
  * Always ends the run, which is freed.  `id` gets the backup's id.
  */
 int repo_commit(struct repo_run *run, json_t *summary, json_t *detail, char id[33], struct err *e) MUST_USE;

@@ -56,6 +56,10 @@ repo_run_stats(struct repo_run *run, struct repo_stats *st)
 {
 	pthread_mutex_lock(&run->lock);
 	*st = run->stats;
+	st->bytes = 0;
+	for (const struct stream *s = run->streams; s != NULL; s = s->next)
+		if (s->complete)
+			st->bytes += s->bytes;
 	pthread_mutex_unlock(&run->lock);
 }
 
@@ -116,14 +120,19 @@ section_of(struct buf *to, const json_t *value)
 	free(text);
 }
 
-/* The newest backup that we know, or null: one link of the chain by which a listing that lacks something is noticed (R24). */
+/* All backups that we know, the newest one first: by these a listing that lacks something is noticed (R24). */
 static int
-previous_of(struct repo *r, json_t *summary, struct err *e)
+note_known(struct repo *r, json_t *summary, json_t *detail, struct err *e)
 {
-	json_t *backups;
+	json_t *backups, *known, *backup;
+	size_t i;
 
 	if (repo_list_readable(r, &backups, e))
 		return -1;
+	known = json_array();
+	json_array_foreach(backups, i, backup)
+		json_add(known, json_str(json_opt_str(backup, "id", "")));
+	json_put(detail, "known", known);
 	json_put_str(summary, "previous", json_opt_str(json_array_get(backups, 0), "id", NULL));
 	json_decref(backups);
 	return 0;
@@ -140,7 +149,7 @@ put_manifest(struct repo_run *run, json_t *summary, json_t *detail, char id_text
 
 	rand_bytes(id, sizeof(id));
 	hex_encode(id_text, id, sizeof(id));
-	if (streams_json(run, streams, &bytes, e) || previous_of(run->repo, summary, e)) {
+	if (streams_json(run, streams, &bytes, e) || note_known(run->repo, summary, detail, e)) {
 		json_decref(streams);
 		return -1;
 	}

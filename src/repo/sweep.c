@@ -121,29 +121,26 @@ lost(void *ctx, const char *backup, const char *what, struct err *e)
 	return err_hint(e, "Run `holdfast verify` first.");
 }
 
-/* R24: a backup that another one names as its predecessor and that the listing lacks must really be gone. */
+/* R24: a backup that another one knew and that the listing lacks must really be gone. */
 static int
-check_chain(struct repo *r, const json_t *backups, struct err *e)
+check_known(struct repo *r, const json_t *backups, json_t *known, struct err *e)
 {
-	json_t *backup, *other;
-	size_t i, k;
+	const char *id;
+	json_t *backup, *unused;
+	size_t i;
+	int rc;
 
-	json_array_foreach(backups, i, backup) {
-		const char *previous = json_opt_str(backup, "previous", NULL);
+	json_array_foreach(backups, i, backup)
+		json_object_del(known, json_opt_str(backup, "id", ""));
+	json_object_foreach(known, id, unused) {
+		char *name = mem_printf("backups/%s", id);
 		struct store_object o;
-		bool listed = false;
-		char *name;
-		int rc;
 
-		json_array_foreach(backups, k, other)
-			listed = listed || (previous != NULL && strcmp(json_opt_str(other, "id", ""), previous) == 0);
-		if (previous == NULL || listed)
-			continue;
-		name = mem_printf("backups/%s", previous);
+		(void)unused;
 		rc = store_stat(r->store, name, &o, e);
 		free(name);
 		if (rc == 0) {
-			err_set(e, ERR_STORE, "the store's listing lacks backup %s, which is there: nothing is deleted", previous);
+			err_set(e, ERR_STORE, "the store's listing lacks backup %s, which is there: nothing is deleted", id);
 			return err_hint(e, "The store lists incompletely. Try again; if it stays, look at the store's health.");
 		}
 		if (e->kind != ERR_NOT_FOUND)
@@ -182,33 +179,46 @@ check_absent(struct sweep *s, struct err *e)
 }
 
 static int
+mark_one(struct sweep *s, const char *id, json_t *known, struct err *e)
+{
+	json_t *summary, *detail, *other;
+	size_t i;
+	int rc;
+
+	if (repo_load(s->repo, id, &summary, &detail, e))
+		return -1;
+	json_array_foreach(json_object_get(detail, "known"), i, other)
+		if (json_is_string(other))
+			json_put_bool(known, json_string_value(other), true);
+	rc = mark_backup(&s->mark, id, detail, e);
+	json_decref(summary);
+	json_decref(detail);
+	return rc;
+}
+
+static int
 mark_all(struct sweep *s, struct err *e)
 {
-	json_t *backups, *backup;
+	json_t *backups, *backup, *known;
 	size_t i;
 	int rc;
 
 	/* Backups before the index, which holds what a backup needs before the backup is there: one may come this very moment. */
 	if (repo_list(s->repo, &backups, e))
 		return -1;
-	rc = check_chain(s->repo, backups, e) || index_load(s->repo, e) || index_ask_for_packs(s->repo->index, e) ? -1 : 0;
+	rc = index_load(s->repo, e) || index_ask_for_packs(s->repo->index, e) ? -1 : 0;
 	s->mark.lost = lost;
 	if (rc == 0)
 		mark_begin(&s->mark, s->repo);
-	json_array_foreach(backups, i, backup) {
-		const char *id = json_opt_str(backup, "id", "");
-		json_t *summary, *detail;
-
-		if (rc != 0)
-			break;
-		rc = repo_load(s->repo, id, &summary, &detail, e);
+	known = json_object();
+	json_array_foreach(backups, i, backup)
 		if (rc == 0)
-			rc = mark_backup(&s->mark, id, detail, e);
-		json_decref(summary);
-		json_decref(detail);
-	}
+			rc = mark_one(s, json_opt_str(backup, "id", ""), known, e);
+	if (rc == 0)
+		rc = check_known(s->repo, backups, known, e) || check_absent(s, e) ? -1 : 0;
+	json_decref(known);
 	json_decref(backups);
-	return rc == 0 ? check_absent(s, e) : -1;
+	return rc;
 }
 
 static int
