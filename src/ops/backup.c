@@ -399,14 +399,57 @@ look_at_the_lock(struct backup *b)
 		ops_warn(b->outcome, "the session that kept other backups away was lost meanwhile: %s", e.msg); /* R27 */
 }
 
+/*
+ * What the manifest says stands in the outcome from the moment that there is one: whatever comes next, somebody has to know the id of a
+ * backup that is there.
+ */
+static int
+commit(struct backup *b, json_t *summary, char id[33], struct err *e)
+{
+	json_t *detail = detail_new(b);
+	struct repo_run *run = b->run;
+	int64_t since = clock_mono_ms();
+	int rc;
+
+	progress_phase(b->ops->progress, "commit", 0);
+	b->run = NULL;                  /* commit ends it either way */
+	rc = repo_commit(run, json_incref(summary), json_incref(detail), id, e);
+	if (rc == 0) {
+		json_put_bool(summary, "hold", false);
+		json_put(summary, "proven", json_null());
+		json_put(summary, "last_verdict", json_null());
+		json_put(b->outcome, "backup", json_incref(summary));
+		json_put(b->outcome, "streams", json_incref(json_object_get(detail, "streams")));
+		ops_phase(b->outcome, "commit", since, 0);
+	}
+	json_decref(detail);
+	return rc;
+}
+
+/* The backup is there, and may expire: neither success nor a night without a backup. */
+static int
+put_on_hold(struct backup *b, const char id[33], struct err *e)
+{
+	if (repo_hold(b->opened.repo, id, repo_holder_name(b->opened.repo), e) == 0) {
+		json_put_bool(json_object_get(b->outcome, "backup"), "hold", true);
+		return 0;
+	}
+	/* A store that is away just now would say "nothing was done" by its exit code. */
+	if (e->kind != ERR_STOPPED)
+		e->kind = ERR_FAILED;
+	err_hint(e, "The backup can be used. `holdfast hold %.12s` puts it on hold; until then it expires as the policy says.", id);
+	return err_wrap(e, "backup %.12s of \"%s\" is committed, its hold is not", id, b->settings->name);
+}
+
 static int
 take_backup(struct backup *b, const struct backup_request *r, int64_t began_ms, struct err *e)
 {
+	struct err unread = ERR_INIT;
 	struct repo_stats stats;
 	char id[33], stored[32];
 	json_t *name, *summary;
-	int64_t since;
 	size_t i;
+	int rc;
 
 	repo_run_watch(b->run, seen, b->ops->progress);
 	if (dump_the_globals(b, e))
@@ -416,25 +459,20 @@ take_backup(struct backup *b, const struct backup_request *r, int64_t began_ms, 
 			return -1;
 	repo_run_stats(b->run, &stats);
 	summary = summary_new(b, r, began_ms);
-	if (look_for_shrinking(b, stats.bytes, summary, e)) {
-		json_decref(summary);
+	rc = look_for_shrinking(b, stats.bytes, summary, e);
+	if (rc == 0) {
+		look_at_the_lock(b);
+		rc = commit(b, summary, id, e);
+	}
+	json_decref(summary);
+	if (rc != 0)
 		return -1;
-	}
-	look_at_the_lock(b);
-	since = clock_mono_ms();
-	progress_phase(b->ops->progress, "commit", 0);
-	{
-		struct repo_run *run = b->run;
-
-		b->run = NULL;          /* commit ends it either way */
-		if (repo_commit(run, summary, detail_new(b), id, e))
-			return -1;
-	}
-	ops_phase(b->outcome, "commit", since, 0);
 	log_debug("backup %s committed; %s new", id, bytes_human(stored, stats.new_bytes));
-	if (r->hold && repo_hold(b->opened.repo, id, repo_holder_name(b->opened.repo), e))
+	if (r->hold && put_on_hold(b, id, e))
 		return -1;
-	return describe(b, id, e);
+	if (describe(b, id, &unread))
+		ops_warn(b->outcome, "backup %.12s is committed, and could not be looked at again: %s", id, unread.msg);
+	return 0;
 }
 
 static void
@@ -477,5 +515,6 @@ ops_backup(const struct ops *o, const struct backup_request *r, json_t **outcome
 	json_decref(b.entries);
 	json_decref(b.plan);
 	*outcome = b.outcome;
-	return rc == 0 ? 0 : err_wrap(e, "backup of \"%s\" failed", o->settings->name);
+	/* What failed behind the commit has said so. */
+	return rc == 0 || json_object_get(b.outcome, "backup") != NULL ? rc : err_wrap(e, "backup of \"%s\" failed", o->settings->name);
 }
