@@ -238,7 +238,6 @@ work(void *arg)
 		memcpy(stream->chunks[job->at].id, id, CHUNK_ID_BYTES);
 		stream->chunks[job->at].plain = (uint32_t)bytes;
 	}
-	run->stats.bytes += bytes;
 	run->stats.new_bytes += bytes - known_bytes;
 	job->chunk->next = run->buffers;
 	run->buffers = job->chunk;

@@ -2,6 +2,7 @@
 import pytest
 
 from lib.agent import OK, WARNINGS
+from lib.wrapped import bin_dir
 
 
 @pytest.fixture
@@ -88,6 +89,23 @@ def test_a_backup_whose_rows_were_emptied_is_suspect(agent, source, new_database
     assert agent.backup()["suspect"] is None
     source.sql(name, "update t set body = ''")
     assert "bytes" in agent.backup()["suspect"]
+
+
+def test_a_night_that_shrank_is_suspect_after_a_second_try_too(agent, source, new_database):
+    """R6, R38: the try that a lock in the way ended had all of the rows as well; what it read is no part of the backup."""
+    name = new_database("shrank")
+    source.sql(name, "create table t as select n, repeat(md5(n::text), 30) as body from generate_series(1, 20000) n")
+    agent.configure(source={"databases": [name]}, backup={"lock_attempts": 2, "large_table": 1 << 30})
+    agent.init()
+    assert agent.backup()["suspect"] is None
+    source.sql(name, "update t set body = left(body, 300)")
+    once = ('case " $* " in *section=data*) $REAL "$@" || exit; [ -e $HERE/tried ] && exit 0; touch $HERE/tried; '
+            'echo "pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout" >&2; '
+            'echo "pg_dump: detail: Query was: LOCK TABLE public.t IN ACCESS SHARE MODE" >&2; exit 1;; esac; exec $REAL "$@"')
+    agent.configure(source={"bin_dir": bin_dir(agent.work, "bin", pg_dump=once)})
+    result = agent("backup", "--json")
+    assert result.code == WARNINGS and "trying again" in result.err, str(result)
+    assert "bytes" in (result.json["backup"]["suspect"] or ""), str(result)
 
 
 def test_a_backup_that_shrank_freezes_deletion(five, tiny):

@@ -138,6 +138,48 @@ a_stream_without_finish_prevents_the_commit(void **state)
 	world_free(w);
 }
 
+/* R6: what a try read that was given up is no part of what a backup is compared by. */
+static void
+bytes_of_a_try_that_was_forgotten_do_not_count(void **state)
+{
+	const size_t bytes = 6000000;
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	uint8_t *data = noise(bytes, 7);
+	struct repo_run *run = repo_begin(w->repo, "backup", &e);
+	struct repo_stats stats;
+	struct sink *s;
+	json_t *summary, *detail;
+	char id[33];
+
+	(void)state;
+	assert_non_null(run);
+	for (int tries = 0; tries < 3; tries++) {
+		const char *const names[] = { "d/rest", tries == 0 ? "d/t" : "d/u" };
+
+		for (int i = 0; i < 2; i++) {
+			s = repo_write(run, names[i], "dump", "d");
+			must(sink_write(s, data, bytes, &e));
+			/* The first try loses its last stream, the second is whole; the third begins anew without being told to forget. */
+			if (tries > 0 || i == 0)
+				must(sink_finish(s, &e));
+			sink_free(s);
+		}
+		repo_run_stats(run, &stats);
+		assert_int_equal(stats.bytes, tries == 0 ? bytes : 2 * bytes);
+		if (tries == 0)
+			repo_forget(run, "d");
+	}
+	must(repo_commit(run, summary_of("2026-11-24T02:15:00Z"), json_object(), id, &e));
+	must(repo_load(w->repo, id, &summary, &detail, &e));
+	assert_int_equal(json_opt_int(summary, "bytes", -1), 2 * bytes);
+	assert_int_equal(json_array_size(json_object_get(detail, "streams")), 2);
+	json_decref(summary);
+	json_decref(detail);
+	free(data);
+	world_free(w);
+}
+
 static void
 an_agent_backs_up_and_lists_and_cannot_read(void **state)
 {
@@ -291,6 +333,7 @@ main(void)
 		cmocka_unit_test(the_second_night_stores_only_what_changed),
 		cmocka_unit_test(a_run_that_was_abandoned_is_no_backup_and_is_found_again),
 		cmocka_unit_test(a_stream_without_finish_prevents_the_commit),
+		cmocka_unit_test(bytes_of_a_try_that_was_forgotten_do_not_count),
 		cmocka_unit_test(an_agent_backs_up_and_lists_and_cannot_read),
 		cmocka_unit_test(small_chunks_make_long_lists_and_come_back),
 		cmocka_unit_test(two_runs_at_once_do_each_other_no_harm),
