@@ -197,6 +197,8 @@ ops_reports(struct repo *r, bool whole, struct repo_report **reports, size_t *co
 
 		if (rc == 0 && whole) {
 			repo_reports_free(*reports, *count);
+			*reports = NULL;
+			*count = 0;
 			rc = err_set(e, ERR_CORRUPT, "%s", what);
 		} else if (rc == 0) {
 			log_warning("%s: that report is passed over; `holdfast verify` says more", what);
@@ -243,14 +245,14 @@ ops_backups(struct repo *r, bool whole, json_t **backups, struct err *e)
 {
 	json_t *held = NULL, *backup;
 	size_t i;
+	int rc = -1;
 
+	*backups = NULL;
 	if (whole ? repo_list(r, backups, e) : repo_list_readable(r, backups, e))
 		return -1;
 	if (repo_holds(r, &held, e)) {
-		if (whole || e->kind != ERR_CORRUPT) {
-			json_decref(*backups);
-			return -1;
-		}
+		if (whole || e->kind != ERR_CORRUPT)
+			goto out;
 		log_warning("%s: legal holds are not shown", e->msg);
 		err_clear(e);
 	}
@@ -259,13 +261,14 @@ ops_backups(struct repo *r, bool whole, json_t **backups, struct err *e)
 		json_put(backup, "proven", json_null());
 		json_put(backup, "last_verdict", json_null());
 	}
+	rc = judge(r, whole, *backups, e);
+out:
 	json_decref(held);
-	if (judge(r, whole, *backups, e)) {
+	if (rc != 0) {
 		json_decref(*backups);
-		*backups = NULL;
-		return -1;
+		*backups = NULL;                /* callers free what they have */
 	}
-	return 0;
+	return rc;
 }
 
 int

@@ -1,7 +1,9 @@
 """expire with the real program: what is left is the newest, whatever its id, and nothing goes without proof (R5, R6, R22)."""
+import os
+
 import pytest
 
-from lib.agent import OK, WARNINGS
+from lib.agent import FAILED, OK, WARNINGS
 from lib.wrapped import bin_dir
 
 
@@ -106,6 +108,36 @@ def test_a_night_that_shrank_is_suspect_after_a_second_try_too(agent, source, ne
     result = agent("backup", "--json")
     assert result.code == WARNINGS and "trying again" in result.err, str(result)
     assert "bytes" in (result.json["backup"]["suspect"] or ""), str(result)
+
+
+def test_damage_among_the_holds_is_named(five):
+    """What may be on hold is deleted by nobody; what can be listed is."""
+    agent, ids = five
+    name = "holds/" + "ab" * 16
+    agent.repository.write(name, b"junk")
+    result = agent("list", "--json")
+    assert result.code == WARNINGS and [b["id"] for b in result.json["backups"]] == ids[::-1], str(result)
+    assert any(name in w for w in result.json["warnings"]), str(result)
+    for words in ([], ["--plan"]):
+        agent.fails(FAILED, "expire", *words, says=name)
+    agent.repository.remove(name)
+    assert ids_of(agent) == ids[::-1]
+
+
+@pytest.mark.parametrize("below", ["holds", "reports", "backups"])
+def test_a_folder_that_cannot_be_listed_is_named(five, below):
+    agent, ids = five
+    path = os.path.join(agent.repository.path, below)
+    if os.path.isdir(path):
+        os.rename(path, path + ".away")
+    os.symlink(below, path)             # leads to itself: neither a folder nor nothing
+    for command in ("list", "expire", "report"):
+        result = agent(command, "--json")
+        assert result.code == FAILED and below in result.err, str(result)
+    os.unlink(path)
+    if os.path.isdir(path + ".away"):
+        os.rename(path + ".away", path)
+    assert ids_of(agent) == ids[::-1]
 
 
 def test_a_backup_that_shrank_freezes_deletion(five, tiny):
