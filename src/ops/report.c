@@ -41,15 +41,56 @@ put_backups(json_t *outcome, json_t *backups)
 	json_put(outcome, "backups", oldest_first);
 }
 
+static bool
+is_of(const struct repo_report *report, const char *wanted)
+{
+	return wanted == NULL || strcmp(json_opt_str(json_object_get(report->outcome, "backup"), "id", ""), wanted) == 0;
+}
+
+/*
+ * The newest one that counts.  Whoever has an agent's key can put a report of any date, but no valid one (format, section 9): only where
+ * there is nothing else is such a one shown, with its warning, since somebody may want to see what was put.
+ */
+static const struct repo_report *
+choose(const struct repo_report *reports, size_t count, const char *wanted)
+{
+	const struct repo_report *chosen = NULL;
+
+	for (size_t i = 0; i < count; i++)      /* oldest first */
+		if (is_of(&reports[i], wanted) && (chosen == NULL || reports[i].valid || !chosen->valid))
+			chosen = &reports[i];
+	return chosen;
+}
+
+/* What does not count has no place among the drills, and its absence is said: it is a trace of whoever put it. */
+static void
+put_history(json_t *outcome, const struct repo_report *reports, size_t count)
+{
+	json_t *history = json_array();
+	size_t left_out = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (reports[i].valid)
+			json_add(history, history_row(reports[i].outcome));
+		else
+			left_out++;
+	}
+	json_put(outcome, "history", history);
+	json_put_int(outcome, "left_out", (int64_t)left_out);
+	if (left_out > 0)
+		ops_warn(outcome, "%zu %s not counted as %s: changed, or signed by no holder of this repository (any more)", left_out,
+		    left_out == 1 ? "report is" : "reports are", left_out == 1 ? "a drill" : "drills");
+}
+
 static int
 gather(struct repo *r, const char *wanted, json_t *outcome, struct err *e)
 {
-	struct repo_report *reports, *chosen = NULL;
-	json_t *backups, *history = json_array();
+	struct repo_report *reports;
+	const struct repo_report *chosen;
+	json_t *backups;
 	size_t count;
 	char now[CLOCK_TEXT];
 
-	json_put(outcome, "history", history);
 	json_put_str(outcome, "time", clock_format_s(now, clock_wall_us()));
 	if (ops_backups(r, false, &backups, e))
 		return -1;
@@ -57,13 +98,8 @@ gather(struct repo *r, const char *wanted, json_t *outcome, struct err *e)
 	json_decref(backups);
 	if (ops_reports(r, false, &reports, &count, e))
 		return -1;
-	for (size_t i = 0; i < count; i++) {
-		const char *id = json_opt_str(json_object_get(reports[i].outcome, "backup"), "id", "");
-
-		json_add(history, history_row(reports[i].outcome));
-		if (wanted == NULL || strcmp(id, wanted) == 0)
-			chosen = &reports[i];
-	}
+	put_history(outcome, reports, count);
+	chosen = choose(reports, count, wanted);
 	json_put(outcome, "drill", chosen != NULL ? json_incref(chosen->outcome) : json_null());
 	if (chosen != NULL)
 		put_signature(outcome, chosen);
