@@ -612,8 +612,8 @@ work_folder(const struct repo *r)
 	return tmp != NULL && tmp[0] == '/' ? tmp : "/var/tmp";
 }
 
-int
-index_load(struct repo *r, struct err *e)
+struct index *
+index_open(struct repo *r, struct err *e)
 {
 	char *path = r->cache != NULL ? mem_printf("%s/index.map", r->cache) : NULL;
 	struct index *x = NULL;
@@ -633,11 +633,21 @@ index_load(struct repo *r, struct err *e)
 		rc = load(x, r, path, e);
 	}
 	free(path);
-	if (rc != 0) {
-		index_free(x);
-		err_hint(e, "If an index object is damaged, `holdfast verify --rebuild-index` writes the index anew from the packs.");
-		return err_wrap(e, "load the index");
-	}
+	if (rc == 0)
+		return x;
+	index_free(x);
+	err_hint(e, "If an index object is damaged, `holdfast verify --rebuild-index` writes the index anew from the packs.");
+	err_wrap(e, "load the index");
+	return NULL;
+}
+
+int
+index_load(struct repo *r, struct err *e)
+{
+	struct index *x = index_open(r, e);
+
+	if (x == NULL)
+		return -1;
 	index_free(r->index);
 	r->index = x;
 	return 0;

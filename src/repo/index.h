@@ -33,9 +33,12 @@ struct pack_info {
 	enum pack_seen seen;
 };
 
-/* Loads (or reloads) r->index from cache and store. */
+/* The index as it is now, from cache and store; freed by index_free. */
+struct index *index_open(struct repo *r, struct err *e) MUST_USE;
+void index_free(struct index *x);               /* NULL is nothing */
+
+/* The same into r->index, in the place of one that was loaded before. */
 int index_load(struct repo *r, struct err *e) MUST_USE;
-void index_free(struct index *x);
 
 /* Lists the packs, for who will need them all: from now on it is known which are there. */
 int index_ask_for_packs(struct index *x, struct err *e) MUST_USE;

@@ -66,7 +66,7 @@ mark_list(struct mark *m, struct pack_keys *keys, struct sum *sum, const char *b
 	size_t count;
 	int rc = 0;
 
-	if (read_list(m->repo, keys, id_hex, &entries, &count, e)) {
+	if (read_list(m->repo, m->repo->index, keys, id_hex, &entries, &count, e)) {
 		struct err own = *e;
 
 		if (e->kind != ERR_CORRUPT && e->kind != ERR_NOT_FOUND)

@@ -25,7 +25,7 @@
 /* ---- keys of packs ---- */
 
 struct pack_key {
-	uint32_t pack;
+	uint8_t pack[ID_BYTES];
 	uint64_t used;
 	uint8_t head[PACK_HEAD_BYTES];
 	bool known;
@@ -59,13 +59,13 @@ pack_keys_free(struct pack_keys *k)
 
 /* The header of a pack, if it is kept. */
 static bool
-recall(struct pack_keys *k, uint32_t pack, uint8_t head[PACK_HEAD_BYTES])
+recall(struct pack_keys *k, const uint8_t pack[ID_BYTES], uint8_t head[PACK_HEAD_BYTES])
 {
 	bool found = false;
 
 	pthread_mutex_lock(&k->lock);
 	for (size_t i = 0; i < KEYS_KEPT && !found; i++)
-		if (k->kept[i].known && k->kept[i].pack == pack) {
+		if (k->kept[i].known && memcmp(k->kept[i].pack, pack, ID_BYTES) == 0) {
 			memcpy(head, k->kept[i].head, PACK_HEAD_BYTES);
 			k->kept[i].used = ++k->clock;
 			found = true;
@@ -75,7 +75,7 @@ recall(struct pack_keys *k, uint32_t pack, uint8_t head[PACK_HEAD_BYTES])
 }
 
 static void
-keep(struct pack_keys *k, uint32_t pack, const uint8_t head[PACK_HEAD_BYTES])
+keep(struct pack_keys *k, const uint8_t pack[ID_BYTES], const uint8_t head[PACK_HEAD_BYTES])
 {
 	struct pack_key *oldest = &k->kept[0];
 
@@ -83,7 +83,7 @@ keep(struct pack_keys *k, uint32_t pack, const uint8_t head[PACK_HEAD_BYTES])
 	for (size_t i = 1; i < KEYS_KEPT; i++)
 		if (k->kept[i].used < oldest->used)
 			oldest = &k->kept[i];
-	oldest->pack = pack;
+	memcpy(oldest->pack, pack, ID_BYTES);
 	oldest->known = true;
 	oldest->used = ++k->clock;
 	memcpy(oldest->head, head, PACK_HEAD_BYTES);
@@ -93,14 +93,14 @@ keep(struct pack_keys *k, uint32_t pack, const uint8_t head[PACK_HEAD_BYTES])
 /* The key of a pack's chunks and its header, kept or fetched now; a header is kept only when it was found authentic.  Two threads may
  * fetch the same one; both get the same bytes. */
 static struct aead *
-open_pack(struct pack_keys *k, uint32_t pack, const struct pack_info *info, const char *name, uint8_t head[PACK_HEAD_BYTES], struct err *e)
+open_pack(struct pack_keys *k, const struct pack_info *info, const char *name, uint8_t head[PACK_HEAD_BYTES], struct err *e)
 {
 	struct buf bytes = BUF_INIT;
 	struct aead *aead = NULL;
 	enum pack_kind kind;
 	uint32_t epoch;
 
-	if (recall(k, pack, head))
+	if (recall(k, info->id, head))
 		return pack_unwrap(head, k->repo, e);
 	if (store_get(k->repo->store, name, 0, PACK_HEAD_BYTES, &bytes, e) == 0 &&
 	    pack_read_head(bytes.data, k->repo->uuid, info->id, &kind, &epoch, e) == 0 &&
@@ -109,7 +109,7 @@ open_pack(struct pack_keys *k, uint32_t pack, const struct pack_info *info, cons
 		aead = pack_unwrap(head, k->repo, e);
 	}
 	if (aead != NULL)
-		keep(k, pack, head);
+		keep(k, info->id, head);
 	buf_free(&bytes);
 	return aead;
 }
@@ -123,7 +123,7 @@ struct range_chunk {
 
 struct range {
 	struct reader *reader;
-	uint32_t pack;
+	struct pack_info pack;
 	struct range_chunk *chunks;
 	size_t count, room;
 	size_t plain_bytes, plain_room;
@@ -137,6 +137,8 @@ struct range {
 
 struct reader {
 	struct repo *repo;
+	struct index *index;            /* the repository's, or `renewed` */
+	struct index *renewed;          /* owned; NULL: there was no need */
 	struct pack_keys *keys;
 	struct pool *pool;
 	pthread_mutex_t lock;
@@ -170,7 +172,7 @@ range_free(struct range *g)
 }
 
 static struct range *
-range_take(struct reader *rd, uint32_t pack)
+range_take(struct reader *rd, const struct pack_info *pack)
 {
 	struct range *g = rd->idle;
 
@@ -179,25 +181,25 @@ range_take(struct reader *rd, uint32_t pack)
 	else
 		g = mem_zero(1, sizeof(*g));
 	g->reader = rd;
-	g->pack = pack;
+	g->pack = *pack;
+	err_clear(&g->error);
 	g->count = g->plain_bytes = 0;
 	g->done = false;
 	return g;
 }
 
-/* Fetches a range and opens its chunks into g->plain. */
+/* Fetches a range and opens its chunks into g->plain.  ERR_NOT_FOUND: its pack is not there. */
 static int
 range_read(struct repo *r, struct pack_keys *keys, struct range *g, struct err *e)
 {
 	const struct range_chunk *last = &g->chunks[g->count - 1];
-	struct pack_info info = index_pack(r->index, g->pack);
-	char *name = pack_name(info.id);
+	char *name = pack_name(g->pack.id);
 	uint8_t head[PACK_HEAD_BYTES];
 	struct aead *aead = NULL;
 	size_t at = 0, from = g->chunks[0].offset;
 	int rc = -1;
 
-	aead = open_pack(keys, g->pack, &info, name, head, e);
+	aead = open_pack(keys, &g->pack, name, head, e);
 	buf_clear(&g->sealed);
 	if (aead == NULL || store_get(r->store, name, from, last->offset + last->stored - from, &g->sealed, e))
 		goto out;
@@ -218,11 +220,8 @@ range_read(struct repo *r, struct pack_keys *keys, struct range *g, struct err *
 	}
 	rc = 0;
 out:
-	if (rc != 0) {
+	if (rc != 0)
 		err_wrap(e, "\"%s\"", name);
-		if (e->kind == ERR_NOT_FOUND)
-			e->kind = ERR_CORRUPT;          /* the index says that it is there */
-	}
 	aead_free(aead);
 	free(name);
 	return rc;
@@ -260,6 +259,59 @@ hand_on(struct reader *rd, const struct range *g, struct err *e)
 	return sink_write(rd->to, g->plain, g->plain_bytes, e);
 }
 
+/* Where a chunk lies, of which a list says how large it is. */
+static int
+look_up(struct reader *rd, const uint8_t id[CHUNK_ID_BYTES], uint32_t plain, struct range_chunk *chunk, struct pack_info *pack, struct err *e)
+{
+	struct place p;
+	char hex[2 * CHUNK_ID_BYTES + 1];
+
+	hex_encode(hex, id, CHUNK_ID_BYTES);
+	if (index_find(rd->index, id, &p, e)) {
+		if (e->kind != ERR_NOT_FOUND)
+			return -1;
+		err_set(e, ERR_CORRUPT, "chunk %.16s... is in no pack that the index knows", hex);
+		return err_hint(e, "If an index object was lost, `holdfast verify --rebuild-index` finds what is in the packs.");
+	}
+	if (p.plain != plain || p.plain > rd->repo->chunk_max)
+		return err_set(e, ERR_CORRUPT, "chunk %.16s... has %u bytes in the index and %u in the stream's list", hex, p.plain, plain);
+	*chunk = (struct range_chunk){ .offset = p.offset, .stored = p.stored, .plain = p.plain };
+	memcpy(chunk->id, id, CHUNK_ID_BYTES);
+	*pack = index_pack(rd->index, p.pack);
+	return 0;
+}
+
+/*
+ * A pack is not there.  An `expire` may have removed it since the index was loaded, because nobody needed it any more: another one has its
+ * chunks.  So the index of now decides whether that is damage.
+ */
+static int
+renew(struct reader *rd, struct err *e)
+{
+	if (rd->renewed == NULL)
+		rd->index = rd->renewed = index_open(rd->repo, e);
+	return rd->renewed != NULL ? 0 : -1;
+}
+
+static int
+read_again(struct reader *rd, const struct range *g, struct err *e)
+{
+	struct range_chunk chunk;
+	struct range one = { .count = 1, .chunks = &chunk };
+	int rc = renew(rd, e);
+
+	for (size_t i = 0; i < g->count && rc == 0; i++) {
+		rc = look_up(rd, g->chunks[i].id, g->chunks[i].plain, &chunk, &one.pack, e);
+		one.plain_bytes = g->chunks[i].plain;
+		if (rc == 0)
+			rc = range_read(rd->repo, rd->keys, &one, e);
+		if (rc == 0)
+			rc = hand_on(rd, &one, e);
+	}
+	range_clear(&one);
+	return rc;
+}
+
 /* Waits for the oldest range and hands it on. */
 static int
 deliver(struct reader *rd, struct err *e)
@@ -274,7 +326,9 @@ deliver(struct reader *rd, struct err *e)
 	rd->ring[rd->first] = NULL;
 	rd->first = (rd->first + 1) % READ_AHEAD;
 	rd->under_way--;
-	if (g->error.kind != ERR_NONE)
+	if (g->error.kind == ERR_NOT_FOUND)
+		rc = read_again(rd, g, e);
+	else if (g->error.kind != ERR_NONE)
 		*e = g->error;
 	else if (stop_check(e) == 0)
 		rc = hand_on(rd, g, e);
@@ -301,49 +355,37 @@ dispatch(struct reader *rd, struct err *e)
 
 /* Whether the chunk goes on where the range ends, near enough. */
 static bool
-belongs(const struct range *g, const struct place *p)
+belongs(const struct range *g, const struct range_chunk *c, const struct pack_info *pack)
 {
 	const struct range_chunk *last = &g->chunks[g->count - 1];
 	uint64_t end = (uint64_t)last->offset + last->stored;
 
-	return g->pack == p->pack && p->offset >= end && p->offset - end <= RANGE_GAP && g->plain_bytes + p->plain <= RANGE_PLAIN;
+	return memcmp(g->pack.id, pack->id, ID_BYTES) == 0 && c->offset >= end && c->offset - end <= RANGE_GAP &&
+	    g->plain_bytes + c->plain <= RANGE_PLAIN;
 }
 
 static int
 take_chunk(struct reader *rd, const struct list_entry *entry, struct err *e)
 {
 	struct range *g = rd->filling;
-	struct place p;
-	char hex[2 * CHUNK_ID_BYTES + 1];
+	struct range_chunk chunk;
+	struct pack_info pack;
 
-	if (index_find(rd->repo->index, entry->id, &p, e)) {
-		if (e->kind != ERR_NOT_FOUND)
-			return -1;
-		hex_encode(hex, entry->id, CHUNK_ID_BYTES);
-		err_set(e, ERR_CORRUPT, "chunk %.16s... is in no pack that the index knows", hex);
-		return err_hint(e, "If an index object was lost, `holdfast verify --rebuild-index` finds what is in the packs.");
-	}
-	if (p.plain != entry->plain || p.plain > rd->repo->chunk_max) {
-		hex_encode(hex, entry->id, CHUNK_ID_BYTES);
-		return err_set(e, ERR_CORRUPT, "chunk %.16s... has %u bytes in the index and %u in the stream's list", hex, p.plain, entry->plain);
-	}
-	if (g != NULL && !belongs(g, &p)) {
+	if (look_up(rd, entry->id, entry->plain, &chunk, &pack, e))
+		return -1;
+	if (g != NULL && !belongs(g, &chunk, &pack)) {
 		if (dispatch(rd, e))
 			return -1;
 		g = NULL;
 	}
 	if (g == NULL)
-		g = rd->filling = range_take(rd, p.pack);
+		g = rd->filling = range_take(rd, &pack);
 	if (g->count == g->room) {
 		g->room = g->room == 0 ? 8 : 2 * g->room;
 		g->chunks = mem_grow(g->chunks, g->room, sizeof(*g->chunks));
 	}
-	memcpy(g->chunks[g->count].id, entry->id, CHUNK_ID_BYTES);
-	g->chunks[g->count].offset = p.offset;
-	g->chunks[g->count].stored = p.stored;
-	g->chunks[g->count].plain = p.plain;
-	g->count++;
-	g->plain_bytes += p.plain;
+	g->chunks[g->count++] = chunk;
+	g->plain_bytes += chunk.plain;
 	return 0;
 }
 
@@ -370,7 +412,7 @@ read_list_parse(const uint8_t *data, size_t bytes, size_t chunk_max, struct list
 }
 
 int
-read_list(struct repo *r, struct pack_keys *keys, const char *id_hex, struct list_entry **entries, size_t *count, struct err *e)
+read_list(struct repo *r, struct index *x, struct pack_keys *keys, const char *id_hex, struct list_entry **entries, size_t *count, struct err *e)
 {
 	struct range g = { .count = 1 };
 	struct range_chunk chunk;
@@ -379,19 +421,19 @@ read_list(struct repo *r, struct pack_keys *keys, const char *id_hex, struct lis
 
 	if (strlen(id_hex) != 2 * CHUNK_ID_BYTES || !hex_decode(chunk.id, CHUNK_ID_BYTES, id_hex))
 		return err_set(e, ERR_CORRUPT, "\"%.80s\" is not the id of a list", id_hex);
-	if (index_find(r->index, chunk.id, &p, e)) {
+	if (index_find(x, chunk.id, &p, e)) {
 		if (e->kind != ERR_NOT_FOUND)
 			return -1;
 		err_set(e, ERR_CORRUPT, "list %.16s... is in no pack that the index knows", id_hex);
 		return err_hint(e, "If an index object was lost, `holdfast verify --rebuild-index` finds what is in the packs.");
 	}
-	if (p.plain > LIST_CHUNK_MAX || index_pack(r->index, p.pack).kind != PACK_LISTS)
+	if (p.plain > LIST_CHUNK_MAX || index_pack(x, p.pack).kind != PACK_LISTS)
 		return err_set(e, ERR_CORRUPT, "list %.16s... does not lie where lists lie", id_hex);
 	chunk.offset = p.offset;
 	chunk.stored = p.stored;
 	chunk.plain = p.plain;
 	g.chunks = &chunk;
-	g.pack = p.pack;
+	g.pack = index_pack(x, p.pack);
 	g.plain_bytes = p.plain;
 	if (range_read(r, keys, &g, e) == 0)
 		rc = read_list_parse(g.plain, g.plain_bytes, r->chunk_max, entries, count, e);
@@ -402,6 +444,18 @@ read_list(struct repo *r, struct pack_keys *keys, const char *id_hex, struct lis
 /* ---- a stream ---- */
 
 static int
+list_now(struct reader *rd, const char *id_hex, struct list_entry **entries, size_t *count, struct err *e)
+{
+	int rc = read_list(rd->repo, rd->index, rd->keys, id_hex, entries, count, e);
+
+	if (rc != 0 && e->kind == ERR_NOT_FOUND && rd->renewed == NULL) {
+		err_clear(e);
+		rc = renew(rd, e) == 0 ? read_list(rd->repo, rd->index, rd->keys, id_hex, entries, count, e) : -1;
+	}
+	return rc;
+}
+
+static int
 read_lists(struct reader *rd, const json_t *lists, struct err *e)
 {
 	json_t *list;
@@ -410,9 +464,9 @@ read_lists(struct reader *rd, const json_t *lists, struct err *e)
 	json_array_foreach(lists, i, list) {
 		struct list_entry *entries;
 		size_t count;
-		int rc = 0;
+		int rc = list_now(rd, json_is_string(list) ? json_string_value(list) : "", &entries, &count, e);
 
-		if (read_list(rd->repo, rd->keys, json_is_string(list) ? json_string_value(list) : "", &entries, &count, e))
+		if (rc != 0)
 			return -1;
 		for (size_t k = 0; k < count && rc == 0; k++)
 			rc = take_chunk(rd, &entries[k], e);
@@ -463,6 +517,7 @@ repo_read(struct repo *r, const json_t *stream, struct sink *to, struct err *e)
 	}
 	if (r->index == NULL && index_load(r, e))
 		return -1;
+	rd.index = r->index;
 	pthread_mutex_init(&rd.lock, NULL);
 	pthread_cond_init(&rd.progress, NULL);
 	rd.keys = pack_keys_new(r);
@@ -473,6 +528,8 @@ repo_read(struct repo *r, const json_t *stream, struct sink *to, struct err *e)
 		rc = finish(&rd, digest, e);
 	if (rc != 0)
 		err_wrap(e, "stream \"%s\"", name);
+	if (rc != 0 && e->kind == ERR_NOT_FOUND)
+		e->kind = ERR_CORRUPT;          /* the index of now says that it is there */
 	pool_free(rd.pool);
 	range_free(rd.filling);
 	for (size_t i = 0; i < READ_AHEAD; i++)
@@ -482,6 +539,7 @@ repo_read(struct repo *r, const json_t *stream, struct sink *to, struct err *e)
 		range_free(g);
 	}
 	pack_keys_free(rd.keys);
+	index_free(rd.renewed);
 	hash_free(rd.order);
 	pthread_mutex_destroy(&rd.lock);
 	pthread_cond_destroy(&rd.progress);

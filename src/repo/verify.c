@@ -415,37 +415,80 @@ stands(struct verify *v, json_t *seen, const char *backup, bool *there, struct e
 	return 0;
 }
 
+/* Leaves of the backups that a problem affects those that are there now. */
+static int
+keep_standing(struct verify *v, json_t *seen, json_t *affects, struct err *e)
+{
+	for (size_t k = json_array_size(affects); k-- > 0;) {
+		bool there;
+
+		if (stands(v, seen, json_string_value(json_array_get(affects, k)), &there, e))
+			return -1;
+		if (!there)
+			json_array_remove(affects, k);
+	}
+	return 0;
+}
+
+/* Follows backups (an object with their ids) once more, by the index that is loaded now: what is lost now is a problem. */
+static int
+follow_again(struct verify *v, const json_t *backups, struct err *e)
+{
+	uint8_t (*ids)[ID_BYTES] = mem_zero(json_object_size(backups) + 1, ID_BYTES);
+	const char *id;
+	json_t *unused;
+	size_t count = 0;
+	int rc;
+
+	json_object_foreach((json_t *)(uintptr_t)backups, id, unused) {
+		(void)unused;
+		count += repo_id_parse(ids[count], id);
+	}
+	json_array_clear(v->absent);
+	json_object_clear(v->pack_users);
+	mark_end(&v->mark);
+	mark_begin(&v->mark, v->repo);
+	rc = check_backups(v, (const uint8_t (*)[ID_BYTES])ids, count, e);
+	json_array_extend(v->problems, v->absent);
+	free(ids);
+	return rc;
+}
+
 /*
- * An `expire` may have worked beside us: what was not there is damage only if a backup or the index that are there now need it.
+ * An `expire` may have worked beside us: what was not there is damage only if a backup or the index that are there now need it.  A pack
+ * that the index of now does not name went because nobody needed it, unless a backup's chunks are in no other one.
  * Backups before the index, as at the beginning.
  */
 static int
 settle(struct verify *v, struct err *e)
 {
-	json_t *seen = json_object(), *p;
+	json_t *seen = json_object(), *again = json_object(), *p, *backup;
 	uint8_t pack[ID_BYTES];
 	uint32_t number;
-	size_t i;
+	size_t i, k;
 	int rc = 0;
 
-	json_array_foreach(v->absent, i, p) {
-		json_t *affects = json_object_get(p, "affects");
-
-		for (size_t k = json_array_size(affects); k-- > 0 && rc == 0;) {
-			bool there;
-
-			rc = stands(v, seen, json_string_value(json_array_get(affects, k)), &there, e);
-			if (rc == 0 && !there)
-				json_array_remove(affects, k);
-		}
-	}
+	json_array_foreach(v->absent, i, p)
+		if (rc == 0)
+			rc = keep_standing(v, seen, json_object_get(p, "affects"), e);
 	if (rc == 0 && json_array_size(v->absent) > 0)
 		rc = index_load(v->repo, e);
-	json_array_foreach(v->absent, i, p)
-		if (rc == 0 && (json_array_size(json_object_get(p, "affects")) > 0 ||
-			(pack_id_of(json_string_value(json_object_get(p, "object")), pack) && index_find_pack(v->repo->index, pack, &number))))
+	json_array_foreach(v->absent, i, p) {
+		json_t *affects = json_object_get(p, "affects");
+		bool of_pack = pack_id_of(json_string_value(json_object_get(p, "object")), pack);
+
+		if (rc != 0)
+			break;
+		if (of_pack ? index_find_pack(v->repo->index, pack, &number) : json_array_size(affects) > 0)
 			json_add(v->problems, json_incref(p));
+		else if (of_pack)
+			json_array_foreach(affects, k, backup)
+				json_put_bool(again, json_string_value(backup), true);
+	}
+	if (rc == 0 && json_object_size(again) > 0)
+		rc = follow_again(v, again, e);
 	json_decref(seen);
+	json_decref(again);
 	return rc;
 }
 

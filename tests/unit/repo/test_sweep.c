@@ -1,9 +1,12 @@
-#include "unit/repo/world.h"
+#include "unit/repo/hooked.h"
+
+#include <pthread.h>
 
 #include "repo/catalog.h"
 #include "repo/index.h"
 #include "repo/runs.h"
 #include "repo/sweep.h"
+#include "repo/verify.h"
 #include "store/fault.h"
 
 static int
@@ -234,6 +237,143 @@ an_incomplete_listing_stops_the_sweep(void **state)
 	world_free(w);
 }
 
+/*
+ * A backup relies on a pack that is condemned while it runs; the next one stores the same chunks again, and expire deletes the first
+ * pack, since a better place is known.  Who loaded the index before that looks for what has gone.
+ */
+struct beside {
+	struct hooked h;
+	struct world *w;
+	const uint8_t *data;
+	const char *at;
+	pthread_mutex_t lock;           /* of the rest: several threads read */
+	unsigned skip;                  /* so many calls like `at` before it */
+	bool done;
+};
+
+static bool
+is_now(struct beside *b, const char *verb, const char *name)
+{
+	size_t n = strlen(verb);
+	bool now;
+
+	if (strncmp(b->at, verb, n) != 0 || strncmp(b->at + n + 1, name, strlen(b->at) - n - 1) != 0)
+		return false;
+	pthread_mutex_lock(&b->lock);
+	now = !b->done && b->skip == 0;
+	b->done = b->done || now;
+	b->skip -= b->skip > 0;
+	pthread_mutex_unlock(&b->lock);
+	return now;
+}
+
+static void
+store_again_and_expire(void *ctx, const char *verb, const char *name)
+{
+	struct beside *b = ctx;
+	struct sweep_result swept;
+	struct err e = ERR_INIT;
+	struct repo *r;
+	char id[33];
+
+	if (!is_now(b, verb, name))
+		return;
+	r = world_open(b->w, b->w->key, false, &e);
+	backup_of(r, b->data, 2000000, "2026-11-26T02:15:00Z", id);
+	must(sweep_run(r, 0, &swept, &e));
+	assert_true(swept.deleted_packs > 0);
+	repo_free(r);
+}
+
+/* A world whose backup `id` relies on a condemned pack. */
+static struct world *
+world_with_condemned(const uint8_t *data, char id[33])
+{
+	struct world *w = world_new();
+	struct sweep_result swept;
+	struct err e = ERR_INIT;
+	struct repo *r = world_open(w, w->key, false, &e);
+	struct repo_run *run;
+	struct sink *s;
+	char first[33];
+
+	assert_non_null(r);
+	backup_of(w->repo, data, 2000000, "2026-11-24T02:15:00Z", first);
+	run = repo_begin(r, "backup", &e);
+	assert_non_null(run);
+	must(sweep_forget(w->repo, first, &e));
+	must(sweep_run(w->repo, 3600000, &swept, &e));
+	assert_true(swept.condemned_packs > 0);
+	s = repo_write(run, "d/rest", "dump", "d");
+	must(sink_write(s, data, 2000000, &e));
+	must(sink_finish(s, &e));
+	sink_free(s);
+	must(repo_commit(run, summary_of("2026-11-25T02:15:00Z"), json_object(), id, &e));
+	repo_free(r);
+	return w;
+}
+
+static void
+a_reader_under_way_finds_what_expire_left_in_another_pack(void **state)
+{
+	/* A list's pack is gone; that of data, after its list was read; the index that was listed. */
+	static const struct {
+		const char *at;
+		unsigned skip;
+	} moments[] = { { "get packs/", 0 }, { "get packs/", 2 }, { "get index/", 0 } };
+	uint8_t *data = noise(2000000, 1);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(moments) / sizeof(moments[0]); i++) {
+		struct beside b = { .data = data, .at = moments[i].at, .skip = moments[i].skip, .lock = PTHREAD_MUTEX_INITIALIZER };
+		struct err e = ERR_INIT;
+		struct buf back = BUF_INIT;
+		char id[33];
+		struct repo *r;
+
+		b.w = world_with_condemned(data, id);
+		hooked_init(&b.h, b.w);
+		b.h.ctx = &b, b.h.before = store_again_and_expire;
+		r = hooked_open(&b.h, b.w, NULL);
+		must(read_back(r, id, 0, &back, &e));
+		assert_true(b.done);
+		assert_int_equal(back.bytes, 2000000);
+		assert_memory_equal(back.data, data, 2000000);
+		buf_free(&back);
+		repo_free(r);
+		hooked_free(&b.h.store);
+		world_free(b.w);
+	}
+	free(data);
+}
+
+static void
+a_verify_under_way_calls_nothing_damage_that_went_for_a_better_place(void **state)
+{
+	uint8_t *data = noise(2000000, 1);
+	struct beside b = { .data = data, .at = "list reports/", .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct progress *progress = progress_new(true);
+	json_t *result = json_object();
+	struct err e = ERR_INIT;
+	struct repo *r;
+	char id[33];
+
+	(void)state;
+	b.w = world_with_condemned(data, id);
+	hooked_init(&b.h, b.w);
+	b.h.ctx = &b, b.h.before = store_again_and_expire;
+	r = hooked_open(&b.h, b.w, NULL);
+	must(verify_run(r, false, progress, result, &e));
+	assert_true(b.done);
+	assert_int_equal(json_array_size(json_object_get(result, "problems")), 0);
+	json_decref(result);
+	progress_free(progress);
+	repo_free(r);
+	hooked_free(&b.h.store);
+	world_free(b.w);
+	free(data);
+}
+
 static void
 packs_of_a_dead_run_that_nobody_took_up_are_swept(void **state)
 {
@@ -277,6 +417,8 @@ main(void)
 		cmocka_unit_test(a_running_backup_holds_deletion_up_and_rescues_what_it_uses),
 		cmocka_unit_test(a_backup_whose_packs_were_swept_is_not_committed),
 		cmocka_unit_test(an_incomplete_listing_stops_the_sweep),
+		cmocka_unit_test(a_reader_under_way_finds_what_expire_left_in_another_pack),
+		cmocka_unit_test(a_verify_under_way_calls_nothing_damage_that_went_for_a_better_place),
 		cmocka_unit_test(packs_of_a_dead_run_that_nobody_took_up_are_swept),
 	};
 
