@@ -18,13 +18,13 @@
  * when it is gone does the manifest tell who was first.
  */
 static int
-wait_for_removals(struct repo *r, struct err *e)
+wait_for_removals(struct repo *r, int64_t now_us, struct err *e)
 {
 	int64_t until = clock_mono_ms() + FORGET_WAIT_MS;
 	bool any;
 
 	for (;;) {
-		if (runs_forgetting(r, &any, e))
+		if (runs_forgetting(r, now_us, &any, e))
 			return -1;
 		if (!any)
 			return 0;
@@ -37,13 +37,15 @@ wait_for_removals(struct repo *r, struct err *e)
 	}
 }
 
+/* When an object was put, by the store's clock. */
 static int
-still_there(struct repo *r, const char id_text[33], struct err *e)
+put_when(struct repo *r, enum catalog_type type, const uint8_t id[ID_BYTES], int64_t *when_us, struct err *e)
 {
-	char *name = mem_printf("backups/%s", id_text);
+	char *name = catalog_name(type, id);
 	struct store_object o;
 	int rc = store_stat(r->store, name, &o, e);
 
+	*when_us = rc == 0 ? o.changed_us : 0;
 	free(name);
 	return rc;
 }
@@ -54,9 +56,14 @@ repo_hold(struct repo *r, const char id_text[33], const char *by, struct err *e)
 	struct buf section = BUF_INIT;
 	json_t *hold = json_object();
 	char now[CLOCK_TEXT], *text;
-	uint8_t id[ID_BYTES];
+	uint8_t id[ID_BYTES], backup[ID_BYTES];
+	int64_t when_us;
 	int rc;
 
+	if (!repo_id_parse(backup, id_text)) {
+		json_decref(hold);
+		return err_set(e, ERR_USAGE, "\"%s\" is not the id of a backup", id_text);
+	}
 	json_put_str(hold, "backup", id_text);
 	json_put_str(hold, "by", by);
 	json_put_str(hold, "time", clock_format_s(now, clock_wall_us()));
@@ -68,9 +75,12 @@ repo_hold(struct repo *r, const char id_text[33], const char *by, struct err *e)
 	free(text);
 	json_decref(hold);
 	if (rc == 0)
-		rc = wait_for_removals(r, e);
+		rc = put_when(r, CATALOG_HOLD, id, &when_us, e);
 	if (rc == 0)
-		rc = still_there(r, id_text, e);
+		rc = wait_for_removals(r, when_us, e);
+	/* Is it still there? */
+	if (rc == 0)
+		rc = put_when(r, CATALOG_MANIFEST, backup, &when_us, e);
 	return rc == 0 ? 0 : err_wrap(e, "put backup %s on hold", id_text);
 }
 

@@ -248,28 +248,33 @@ runs_others(struct repo *r, const uint8_t own[RUN_ID_BYTES], size_t *count, stru
 }
 
 int
-runs_forgetting(struct repo *r, bool *any, struct err *e)
+runs_forgetting(struct repo *r, int64_t now_us, bool *any, struct err *e)
 {
 	uint8_t (*ids)[ID_BYTES];
+	int64_t *changed;
 	size_t count;
 	int rc = 0;
 
 	*any = false;
-	if (catalog_list(r, CATALOG_RUN, &ids, NULL, &count, e))
+	if (catalog_list(r, CATALOG_RUN, &ids, &changed, &count, e))
 		return -1;
 	for (size_t i = 0; i < count && rc == 0 && !*any; i++) {
 		json_t *marker;
 
+		if (changed[i] != 0 && changed[i] < now_us - RUN_FORGETS_MAX_MS * 1000)
+			continue;
 		rc = catalog_get_json(r, CATALOG_RUN, ids[i], &marker, e);
 		if (rc == 0) {
 			*any = strcmp(json_opt_str(marker, "command", ""), RUN_FORGETS) == 0 && life_of(marker) != RUN_DEAD;
-		} else if (e->kind == ERR_NOT_FOUND) {
-			err_clear(e);           /* it ended since the listing */
+		} else if (e->kind == ERR_NOT_FOUND || e->kind == ERR_CORRUPT) {
+			*any = e->kind == ERR_CORRUPT;
+			err_clear(e);           /* or it ended since the listing */
 			rc = 0;
 		}
 		json_decref(marker);
 	}
 	free(ids);
+	free(changed);
 	return rc;
 }
 

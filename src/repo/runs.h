@@ -37,9 +37,13 @@ int runs_adopt(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct buf *reco
 /* Removes the markers of dead runs, except `own`, that left no pack: what the others left is for the next run. */
 int runs_bury(struct repo *r, const uint8_t own[RUN_ID_BYTES], struct err *e) MUST_USE;
 
-/* The command in the marker of who removes a backup, and whether a run with it, other than a dead one, is under way. */
+/*
+ * Who removes a backup: the command in its marker, and how long it may take from the marker to the removal.  Whether such a run is under
+ * way at `now_us` of the store's clock: not a dead one, nor one whose marker is older.  A marker that cannot be read may be one.
+ */
 #define RUN_FORGETS "forget"
-int runs_forgetting(struct repo *r, bool *any, struct err *e) MUST_USE;
+#define RUN_FORGETS_MAX_MS 3600000LL
+int runs_forgetting(struct repo *r, int64_t now_us, bool *any, struct err *e) MUST_USE;
 
 /* Reads the directory of a pack in the store (its size known from a listing). *entries is owned by the caller. */
 int pack_fetch_directory(struct repo *r, const uint8_t id[ID_BYTES], uint64_t object_bytes, struct pack_info *info, struct pack_entry **entries,

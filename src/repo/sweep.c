@@ -32,6 +32,7 @@ sweep_forget(struct repo *r, const char id_text[33], struct err *e)
 {
 	uint8_t id[ID_BYTES], run_id[RUN_ID_BYTES];
 	struct err late = ERR_INIT;
+	int64_t began = clock_mono_ms();
 	json_t *held = NULL;
 	int rc;
 
@@ -44,6 +45,9 @@ sweep_forget(struct repo *r, const char id_text[33], struct err *e)
 	rc = repo_holds(r, &held, e);
 	if (rc == 0 && json_object_get(held, id_text) != NULL)
 		rc = err_set(e, ERR_LOCKED, "backup %s is on hold", id_text);
+	/* Who puts a hold takes an older marker for that of a dead run. */
+	if (rc == 0 && clock_mono_ms() - began > RUN_FORGETS_MAX_MS / 2)
+		rc = err_set(e, ERR_TIMEOUT, "reading the holds took too long to remove backup %s by what they say", id_text);
 	if (rc == 0)
 		rc = catalog_remove(r, CATALOG_MANIFEST, id, e);
 	if (runs_end(r, run_id, &late) != 0)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "repo/catalog.h"
 #include "repo/runs.h"
 #include "repo/sweep.h"
 
@@ -124,6 +125,35 @@ a_hold_and_a_removal_at_once_never_both_succeed(void **state)
 	assert_int_equal(held, 0);
 }
 
+/* A marker as a pod leaves it that was killed: nobody here can ask after its process. */
+static void
+a_removal_that_died_elsewhere_stands_in_the_way_of_no_hold_after_an_hour(void **state)
+{
+	static const char *const markers[] = { "{\"command\":\"forget\",\"pid\":7,\"process_began\":1,\"process_world\":\"elsewhere\"}", "no JSON" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(markers) / sizeof(markers[0]); i++) {
+		struct world *w = world_new();
+		const uint8_t run_id[ID_BYTES] = { 1 };
+		struct buf section = BUF_INIT;
+		struct err e = ERR_INIT;
+		char id[33], *age;
+		bool any;
+
+		backup_of(w->repo, (const uint8_t *)"evidence", 8, "2026-11-24T02:15:00Z", id);
+		buf_addstr(&section, markers[i]);
+		must(catalog_put(w->repo, CATALOG_RUN, run_id, &section, 1, &e));
+		must(runs_forgetting(w->repo, clock_wall_us(), &any, &e));
+		assert_true(any);
+		age = mem_printf("touch -d '2 hours ago' %s/runs/*", w->objects);
+		assert_int_equal(system(age), 0);
+		must(repo_hold(w->repo, id, "legal", &e));
+		free(age);
+		buf_free(&section);
+		world_free(w);
+	}
+}
+
 static void
 a_removal_that_was_killed_on_this_host_stands_in_the_way_of_no_hold(void **state)
 {
@@ -154,6 +184,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_hold_and_a_removal_at_once_never_both_succeed),
+		cmocka_unit_test(a_removal_that_died_elsewhere_stands_in_the_way_of_no_hold_after_an_hour),
 		cmocka_unit_test(a_removal_that_was_killed_on_this_host_stands_in_the_way_of_no_hold),
 	};
 
