@@ -75,14 +75,12 @@ choose(const struct bring *b, const struct restore *restore, bool data, enum dum
 		const json_t *stream = stream_of(b->detail, name);
 		int k = section_kind(json_opt_str(row, "section", ""));
 
-		if (stream != NULL && (k < 0 || strcmp(json_opt_str(stream, "kind", ""), "dump") != 0)) {
-			err_set(e, ERR_FAILED, "stream \"%s\" is of a kind that this holdfast does not know: \"%s\", \"%s\"", name,
-			    json_opt_str(stream, "kind", ""), json_opt_str(row, "section", ""));
-			err_hint(e, "The backup was made by a newer holdfast: restore it with that one.");
-			return 0;
-		}
 		if (stream == NULL) {
 			err_set(e, ERR_CORRUPT, "the manifest's plan names a stream \"%s\" that it does not have", name);
+			return 0;
+		}
+		if (strcmp(json_opt_str(stream, "kind", ""), "dump") != 0) {
+			err_set(e, ERR_CORRUPT, "the manifest's plan names a stream \"%s\" that is no dump", name);
 			return 0;
 		}
 		if (strcmp(json_opt_str(stream, "database", ""), b->database) != 0)
@@ -119,6 +117,32 @@ bring_kind(const struct bring *b, struct restore *restore, bool data, enum dump_
 	return rc;
 }
 
+/* Before all else: of what is not known nobody can say whether the backup is whole without it. */
+static int
+check_kinds(const struct bring *b, struct err *e)
+{
+	json_t *stream, *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(b->detail, "streams"), i, stream) {
+		const char *kind = json_opt_str(stream, "kind", "");
+
+		if (strcmp(kind, "dump") != 0 && strcmp(kind, "sql") != 0) {
+			err_set(e, ERR_FAILED, "stream \"%s\" is of a kind that this holdfast does not know: \"%s\"", json_opt_str(stream, "name", "?"), kind);
+			return err_hint(e, "The backup was made by a newer holdfast: restore it with that one.");
+		}
+	}
+	json_array_foreach(json_object_get(b->detail, "plan"), i, row) {
+		const char *section = json_opt_str(row, "section", "");
+
+		if (section_kind(section) < 0) {
+			err_set(e, ERR_FAILED, "stream \"%s\" is for a section that this holdfast does not know: \"%s\"", json_opt_str(row, "stream", "?"), section);
+			return err_hint(e, "The backup was made by a newer holdfast: restore it with that one.");
+		}
+	}
+	return 0;
+}
+
 /* Every dump stream of the database stands in the plan once, and one of them is the rest: what the plan forgot would be missed by nobody,
  * since both sides of a comparison follow it. */
 static int
@@ -149,7 +173,7 @@ check_plan(const struct bring *b, struct err *e)
 int
 bring_streams(const struct bring *b, struct restore *restore, struct err *e)
 {
-	if (check_plan(b, e) || bring_kind(b, restore, false, DUMP_PRE_DATA, e) || bring_kind(b, restore, true, DUMP_REST, e))
+	if (check_kinds(b, e) || check_plan(b, e) || bring_kind(b, restore, false, DUMP_PRE_DATA, e) || bring_kind(b, restore, true, DUMP_REST, e))
 		return -1;
 	return bring_kind(b, restore, false, DUMP_POST_DATA, e);
 }
