@@ -668,10 +668,8 @@ verify_rebuild_index(struct repo *r, uint64_t *packs, json_t *problems, struct e
 	}
 	if (rc == 0)
 		rc = rebuild(&b, e);
-	stop_hold_off(true);
 	if (runs_end(r, run_id, &late) != 0)
 		log_warning("the marker of this run could not be removed: %s", late.msg);
-	stop_hold_off(false);
 	*packs = b.packs;
 	buf_free(&b.records);
 	json_decref(b.taken);
