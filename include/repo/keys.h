@@ -65,20 +65,28 @@ int keys_list(struct repo *r, struct holder **holders, size_t *count, size_t *fo
 int keys_foreign(struct repo *r, json_t **foreign, struct err *e) MUST_USE;
 
 /* Adds a holder by public identity (64 or 128 hex digits), or by passphrase.  Needs a recovery holder: an agent lets nobody in.
- * The new object is read back and compared before it counts (R29).  `holder_id` gets the new id. */
+ * The new object is read back and compared before it counts (R29).  ERR_REFUSED when a rotation ended meanwhile: the holder is there, without
+ * its key.  `holder_id` gets the new id. */
 int keys_add(struct repo *r, const char *name, enum key_role role, const char *public_key, const char *passphrase, char holder_id[33],
     struct err *e) MUST_USE;
 
 /* Opens a new vault epoch for all holders (R29: adds, verifies; superseded objects go in a later run).  Needs a recovery
- * holder, since an agent cannot wrap the older private keys for the others.  Agents get the new key last, when all that read have it;
- * ERR_REFUSED when another rotation is at work at that moment, and no agent has ours.  *epoch gets the new number. */
+ * holder, since an agent cannot wrap the older private keys for the others.  Passphrases get the new key first, then other key files that read,
+ * then ours, then agents: whoever seals to it comes behind those that read it.  ERR_REFUSED when another rotation is at work, or a reader was
+ * let in meanwhile without it.  Who was removed meanwhile gets nothing.  *epoch gets the new number. */
 int keys_rotate(struct repo *r, uint32_t *epoch, struct err *e) MUST_USE;
 
+/* Which recovery holders lack the newest vault key of all, or that which this key seals to: after a rotation that did not end, what is backed
+ * up may be unreadable to them.  *who gets their names, quoted (owned by the caller), or NULL for nobody. */
+int keys_behind(struct repo *r, char **who, struct err *e) MUST_USE;
+
 /* Removes a holder's objects; it is called by its name, its id, or a unique beginning of that (4 digits at least).  ERR_REFUSED for the last
- * recovery holder and one that alone has a vault key unless `even_last`, and for the one in use.  "keys/<id>" removes a foreign object. */
+ * recovery holder and one that alone has a vault key unless `even_last`, for the one in use, and when ours was removed meanwhile and nobody
+ * else is left to read: it is put back.  "keys/<id>" removes a foreign object. */
 int keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e) MUST_USE;
 
-/* Removes key objects that a newer one of the same holder supersedes, which has every vault key of theirs. */
+/* Removes key objects that a newer one of the same holder supersedes, which has every vault key of theirs, and is not of the newest epoch:
+ * that one's rotation may be at work. */
 int keys_tidy(struct repo *r, unsigned *removed, struct err *e) MUST_USE;
 
 #endif

@@ -270,6 +270,7 @@ remove_holder(struct repo *repo, const struct keys_request *r, json_t *outcome, 
 static int
 act(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err *e)
 {
+	struct err tidy = ERR_INIT;
 	unsigned removed = 0;
 	uint32_t epoch;
 
@@ -277,10 +278,13 @@ act(struct repo *repo, const struct keys_request *r, json_t *outcome, struct err
 	case KEYS_ADD:
 		return add(repo, r, outcome, e);
 	case KEYS_ROTATE:
-		/* R29: what an earlier rotation superseded may go now; what this one supersedes stays until the next. */
-		if (keys_tidy(repo, &removed, e) || keys_rotate(repo, &epoch, e))
+		if (keys_rotate(repo, &epoch, e))
 			return -1;
 		json_put_int(outcome, "epoch", epoch);
+		/* R29: what an earlier rotation superseded may go now; what this one supersedes stays until the next.  A key to the store that may
+		 * not delete is a good one, and what stays is in nobody's way. */
+		if (keys_tidy(repo, &removed, &tidy))
+			ops_warn(outcome, "key objects that an earlier rotation superseded could not be removed: %s", tidy.msg);
 		return 0;
 	case KEYS_REMOVE:
 		return remove_holder(repo, r, outcome, e);

@@ -31,7 +31,6 @@ vault_names(const struct secrets *s)
 	return names;
 }
 
-
 static int
 wrap_key(uint8_t key[32], const uint8_t private_key[32], const uint8_t peer[32], const uint8_t ephemeral[32], const uint8_t receiver[32],
     const uint8_t uuid[16], struct err *e)
@@ -82,7 +81,7 @@ read_back(struct store *s, const char *name, const char *text, struct err *e)
 /* Writes `object` (without wrapped and signature), completed, below keys/, and reads it back. */
 static int
 seal_and_put(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, json_t *object, enum key_role role,
-    const uint8_t receiver[32], struct err *e)
+    const uint8_t receiver[32], json_t *names, struct err *e)
 {
 	uint8_t private_key[32], ephemeral[32], key[32], in[SIGNED_BYTES], signature[CURVE_SIGNATURE_BYTES];
 	char *header, *payload, *text, *name;
@@ -109,6 +108,7 @@ seal_and_put(struct store *s, const uint8_t uuid[16], const struct secrets *secr
 	secrets_put_hex(object, "signature", signature, sizeof(signature));
 	text = json_text(object, JSON_COMPACT);
 	name = mem_printf("keys/%s", json_opt_str(object, "id", ""));
+	json_put_bool(names, name, true);
 	rc = store_put(s, name, text, strlen(text), e) || read_back(s, name, text, e) ? -1 : 0;
 	mem_free_secret(payload, n);
 	mem_wipe(private_key, sizeof(private_key));
@@ -122,7 +122,7 @@ seal_and_put(struct store *s, const uint8_t uuid[16], const struct secrets *secr
 
 int
 holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT], const char *name,
-    enum key_role role, const char *public_hex, json_t *scrypt, struct err *e)
+    enum key_role role, const char *public_hex, json_t *scrypt, json_t *names, struct err *e)
 {
 	json_t *object = json_object();
 	uint8_t receiver[CURVE_KEY_BYTES], identity[2 * CURVE_KEY_BYTES];
@@ -156,7 +156,7 @@ holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *secret
 	json_put(object, "vaults", vault_names(secrets));
 	if (scrypt != NULL)
 		json_put(object, "scrypt", scrypt);
-	rc = seal_and_put(s, uuid, secrets, object, role, receiver, e);
+	rc = seal_and_put(s, uuid, secrets, object, role, receiver, names, e);
 	json_decref(object);
 	return rc;
 }
@@ -177,7 +177,7 @@ passphrase_seed(uint8_t seed[32], const char *passphrase, const json_t *scrypt, 
 
 int
 holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT], const char *name,
-    const char *passphrase, struct err *e)
+    const char *passphrase, json_t *names, struct err *e)
 {
 	struct identity *i = mem_zero(1, sizeof(*i));
 	json_t *scrypt = json_object();
@@ -195,9 +195,27 @@ holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secr
 	} else {
 		identity_from_seed(i);
 		identity_public(i, public_hex);
-		rc = holder_put(s, uuid, secrets, holder_id, name, KEY_RECOVERY, public_hex, scrypt, e);
+		rc = holder_put(s, uuid, secrets, holder_id, name, KEY_RECOVERY, public_hex, scrypt, names, e);
 	}
 	identity_free(i);
+	return rc;
+}
+
+int
+holder_take_away(struct store *s, const json_t *names, struct err *e)
+{
+	const char *name;
+	json_t *mark;
+	int rc = 0;
+
+	json_object_foreach((json_t *)(uintptr_t)names, name, mark) {
+		struct err one = ERR_INIT;
+
+		if (store_remove(s, name, &one) != 0 && rc == 0) {
+			*e = one;
+			rc = -1;
+		}
+	}
 	return rc;
 }
 
@@ -206,6 +224,7 @@ holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secr
 struct key_objects {
 	struct store *store;
 	json_t *all;                    /* array of objects that have the shape of a holder */
+	json_t *names;                  /* set of theirs */
 	json_t *malformed;              /* names of others; NULL: not wanted */
 };
 
@@ -240,6 +259,7 @@ collect(void *ctx, const struct store_object *o, struct err *e)
 	if (object != NULL && repo_json_is_canonical(object, &text) && json_opt_int(object, "holdfast_holder", 0) == 1 &&
 	    strcmp(json_opt_str(object, "id", ""), o->name + strlen("keys/")) == 0) {
 		json_add(k->all, object);
+		json_put_bool(k->names, o->name, true);
 		object = NULL;
 	} else {
 		is_malformed(k, o->name);
@@ -251,16 +271,24 @@ out:
 }
 
 int
-holder_read_all(struct store *s, json_t **all, json_t *malformed, struct err *e)
+holder_read_all(struct store *s, json_t *names, json_t **all, json_t *malformed, struct err *e)
 {
-	struct key_objects k = { .store = s, .all = json_array(), .malformed = malformed };
+	struct key_objects k = { .store = s, .all = json_array(), .names = json_object(), .malformed = malformed };
+	const char *name;
+	json_t *mark;
+	int rc = store_list(s, "keys/", collect, &k, e);
 
-	if (store_list(s, "keys/", collect, &k, e)) {
+	/* R24: whom a listing leaves out would be left out of a rotation. */
+	json_object_foreach(names, name, mark)
+		if (rc == 0 && json_object_get(k.names, name) == NULL)
+			rc = collect(&k, &(struct store_object){ .name = name }, e);
+	if (rc == 0)
+		json_object_update(names, k.names);
+	else
 		json_decref(k.all);
-		return -1;
-	}
-	*all = k.all;
-	return 0;
+	*all = rc == 0 ? k.all : NULL;
+	json_decref(k.names);
+	return rc;
 }
 
 /* Splits an object into H, wrapped bytes (owned by the caller) and signature; false when malformed. */
@@ -433,14 +461,14 @@ no_holder(struct err *e, bool passphrase)
 /* All of our objects that open, newest first.  One that does not (damaged, or planted) does not keep us from the next; what an older one
  * has and the newest lacks (a rotation that gave way to another had sealed to it) is taken up as well. */
 int
-holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, const char *passphrase, struct secrets *secrets,
+holder_open(struct store *s, json_t *names, const uint8_t uuid[16], struct identity *self, const char *passphrase, struct secrets *secrets,
     char holder_id[ID_TEXT], struct err *e)
 {
 	json_t *all = NULL, *object;
 	bool known = passphrase == NULL, ours = false, opened = false;
 	size_t i;
 
-	if (holder_read_all(s, &all, NULL, e))
+	if (holder_read_all(s, names, &all, NULL, e))
 		return -1;
 	if (passphrase != NULL)
 		find_by_passphrase(all, passphrase, self, &known);

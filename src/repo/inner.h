@@ -48,6 +48,7 @@ struct repo {
 	struct secrets secrets;
 	struct identity *self;
 	char self_holder[ID_TEXT];
+	json_t *key_objects;            /* set of names below keys/ that a listing showed since it was opened, or that we put */
 	struct index *index;            /* NULL until loaded */
 	struct cut_rule cuts;
 	unsigned workers;
@@ -75,26 +76,32 @@ void secrets_put_hex(json_t *o, const char *key, const void *data, size_t bytes)
 bool secrets_get_hex(const json_t *o, const char *key, void *to, size_t bytes);        /* false: missing, another length, or capitals */
 
 /* holders.c */
-/* Writes one holder's object and reads it back (R29).  Takes `scrypt`, which may be NULL. */
+/* Writes one holder's object and reads it back (R29).  Takes `scrypt`, which may be NULL.  The object's name is added to the set `names` before:
+ * after a failure it may be there. */
 int holder_put(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT], const char *name,
-    enum key_role role, const char *public_hex, json_t *scrypt, struct err *e) MUST_USE;
+    enum key_role role, const char *public_hex, json_t *scrypt, json_t *names, struct err *e) MUST_USE;
 int holder_put_passphrase(struct store *s, const uint8_t uuid[16], const struct secrets *secrets, const char holder_id[ID_TEXT],
-    const char *name, const char *passphrase, struct err *e) MUST_USE;
+    const char *name, const char *passphrase, json_t *names, struct err *e) MUST_USE;
+int holder_take_away(struct store *s, const json_t *names, struct err *e) MUST_USE;     /* tries each, even after one failed */
 /* All objects below keys/ that have the shape of a holder (an array, owned by the caller); the names of others are added to `malformed`
- * (or NULL). */
-int holder_read_all(struct store *s, json_t **all, json_t *malformed, struct err *e) MUST_USE;
+ * (or NULL).  R24: those in the set `names` are asked for where the listing leaves them out, and what it shows is added. */
+int holder_read_all(struct store *s, json_t *names, json_t **all, json_t *malformed, struct err *e) MUST_USE;
 /* Whether an object was written by a recovery holder of this repository. */
 bool holder_authentic(const json_t *object, const uint8_t uuid[16], const struct secrets *s);
 /* Newest epoch first: as the objects themselves claim, which proves nothing. */
 void holder_sort_by_epoch(json_t *all);
 /* Finds and opens the secrets for `self`, or for a passphrase (then fills `self`): what all of its objects have. */
-int holder_open(struct store *s, const uint8_t uuid[16], struct identity *self, const char *passphrase, struct secrets *secrets,
+int holder_open(struct store *s, json_t *names, const uint8_t uuid[16], struct identity *self, const char *passphrase, struct secrets *secrets,
     char holder_id[ID_TEXT], struct err *e) MUST_USE;
 
 /* keys.c */
 /* The objects that recovery holders wrote, newest epoch first. */
 int holder_read_ours(struct repo *r, json_t **all, struct err *e) MUST_USE;
 void holder_describe(const struct repo *r, const json_t *object, struct holder *h);    /* all but `objects` */
+/* A new object for the holder of this one, with what we have now. */
+int holder_renew(struct repo *r, const json_t *object, json_t *names, struct err *e) MUST_USE;
+/* Takes up what our own key opens at this moment: another's rotation may have ended since we opened.  *news: there was something. */
+int keys_catch_up(struct repo *r, bool *news, struct err *e) MUST_USE;
 int keys_need_recovery(const struct repo *r, const char *what, struct err *e) MUST_USE; /* ERR_KEY for an agent: it "cannot <what>" */
 
 /* repo.c */

@@ -23,7 +23,7 @@ drop_foreign(json_t *all, const struct repo *r)
 int
 holder_read_ours(struct repo *r, json_t **all, struct err *e)
 {
-	if (holder_read_all(r->store, all, NULL, e))
+	if (holder_read_all(r->store, r->key_objects, all, NULL, e))
 		return -1;
 	drop_foreign(*all, r);
 	holder_sort_by_epoch(*all);
@@ -44,12 +44,37 @@ holder_describe(const struct repo *r, const json_t *object, struct holder *h)
 }
 
 int
+holder_renew(struct repo *r, const json_t *object, json_t *names, struct err *e)
+{
+	struct holder h = { .objects = 1 };
+
+	holder_describe(r, object, &h);
+	if (holder_put(r->store, r->uuid, &r->secrets, h.id, h.name, h.role, h.public_key, json_incref(json_object_get(object, "scrypt")), names, e))
+		return err_wrap(e, "holder \"%s\"", h.name);
+	return 0;
+}
+
+int
+keys_catch_up(struct repo *r, bool *news, struct err *e)
+{
+	struct secrets now = { .vault_count = 0 };
+	char holder[ID_TEXT];
+	size_t before = r->secrets.vault_count;
+
+	if (holder_open(r->store, r->key_objects, r->uuid, r->self, NULL, &now, holder, e))
+		return err_wrap(e, "read back our own key");
+	secrets_merge(&r->secrets, &now);
+	*news = r->secrets.vault_count > before;
+	return 0;
+}
+
+int
 keys_list(struct repo *r, struct holder **holders, size_t *count, size_t *foreign, struct err *e)
 {
 	json_t *all, *object, *malformed = json_array();
 	size_t i, n = 0;
 
-	if (holder_read_all(r->store, &all, malformed, e)) {
+	if (holder_read_all(r->store, r->key_objects, &all, malformed, e)) {
 		json_decref(malformed);
 		return -1;
 	}
@@ -102,7 +127,7 @@ keys_foreign(struct repo *r, json_t **foreign, struct err *e)
 	json_t *all, *object, *malformed = json_array();
 	size_t i;
 
-	if (holder_read_all(r->store, &all, malformed, e)) {
+	if (holder_read_all(r->store, r->key_objects, &all, malformed, e)) {
 		json_decref(malformed);
 		return -1;
 	}
@@ -135,10 +160,10 @@ keys_add(struct repo *r, const char *name, enum key_role role, const char *publi
 {
 	struct holder *holders;
 	size_t count, foreign, i;
-	bool there = false;
+	bool there = false, news;
 	int rc;
 
-	if (keys_need_recovery(r, "let in a holder", e))
+	if (keys_need_recovery(r, "let in a holder", e) || keys_catch_up(r, &news, e))
 		return -1;
 	if (keys_list(r, &holders, &count, &foreign, e))
 		return -1;
@@ -148,21 +173,30 @@ keys_add(struct repo *r, const char *name, enum key_role role, const char *publi
 	if (there)
 		return err_set(e, ERR_EXISTS, "a holder with this key or the name \"%s\" is there already", name);
 	rand_id(holder_id);
-	rc = passphrase != NULL ? holder_put_passphrase(r->store, r->uuid, &r->secrets, holder_id, name, passphrase, e) :
-	    holder_put(r->store, r->uuid, &r->secrets, holder_id, name, role, public_key, NULL, e);
+	rc = passphrase != NULL ? holder_put_passphrase(r->store, r->uuid, &r->secrets, holder_id, name, passphrase, r->key_objects, e) :
+	    holder_put(r->store, r->uuid, &r->secrets, holder_id, name, role, public_key, NULL, r->key_objects, e);
+	/* A rotation gives its key to us last of those that read, and looks around after that: one of the two sees the other. */
+	if (rc == 0)
+		rc = keys_catch_up(r, &news, e);
+	if (rc == 0 && news) {
+		rc = err_set(e, ERR_REFUSED, "\"%s\" is let in without the key of a rotation that ended meanwhile", name);
+		err_hint(e, "`holdfast keys rotate` gives all keys to all.");
+	}
 	if (rc != 0 && e->hint[0] == '\0')
 		err_hint(e, "`holdfast keys list` shows whether it is there all the same: remove it then, and add it again.");
 	return rc;
 }
 
+/* *found: how many there were. */
 static int
-remove_objects(struct repo *r, const char *holder_id, struct err *e)
+remove_objects(struct repo *r, const char *holder_id, unsigned *found, struct err *e)
 {
 	json_t *all, *object;
 	size_t i;
 	int rc = 0;
 
-	if (holder_read_all(r->store, &all, NULL, e))
+	*found = 0;
+	if (holder_read_all(r->store, r->key_objects, &all, NULL, e))
 		return -1;
 	json_array_foreach(all, i, object) {
 		char *name;
@@ -172,8 +206,48 @@ remove_objects(struct repo *r, const char *holder_id, struct err *e)
 		name = mem_printf("keys/%s", json_opt_str(object, "id", ""));
 		rc = store_remove(r->store, name, e);
 		free(name);
+		++*found;
 	}
 	json_decref(all);
+	return rc;
+}
+
+/* A rotation that is at work puts a new object for whom it has listed before: so until there is none. */
+static int
+remove_holder(struct repo *r, const char *holder_id, const char *name, struct err *e)
+{
+	unsigned found = 1;
+
+	for (int turn = 0; turn < 5 && found > 0; turn++)
+		if (remove_objects(r, holder_id, &found, e))
+			return -1;
+	if (found == 0)
+		return 0;
+	err_set(e, ERR_REFUSED, "the key objects of \"%s\" come back as they are removed", name);
+	return err_hint(e, "A rotation is at work: remove the holder again when it has ended, and rotate again.");
+}
+
+/* Two that read and remove each other at once would leave none: whoever looks last sees that, and still has all that an object says. */
+static int
+leave_a_reader(struct repo *r, const json_t *own, const char *name, struct err *e)
+{
+	json_t *all, *object;
+	bool left = false;
+	size_t i;
+	int rc = 0;
+
+	if (holder_read_ours(r, &all, e))
+		return -1;
+	json_array_foreach(all, i, object)
+		left = left || strcmp(json_opt_str(object, "role", ""), "recovery") == 0;
+	json_decref(all);
+	if (left)
+		return 0;
+	rc = holder_renew(r, own, r->key_objects, e);
+	if (rc == 0) {
+		err_set(e, ERR_REFUSED, "\"%s\" is removed, and this key was removed meanwhile: it was put back, as the last that can read", name);
+		rc = err_hint(e, "Let in who should be there with `holdfast keys add`; then remove again who should not.");
+	}
 	return rc;
 }
 
@@ -236,50 +310,71 @@ remove_foreign(struct repo *r, const char *name, struct err *e)
 	return rc;
 }
 
-int
-keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e)
+/* The one that is called so, by its name, its id or the beginning of that. */
+static int
+find_holder(struct repo *r, const char *called, struct holder *found, size_t *recoverers, struct err *e)
 {
-	struct holder *holders, *found = NULL;
-	size_t count, foreign, recoverers = 0, matches = 0;
-	char id[33] = "";
-	bool last, self;
+	struct holder *holders;
+	size_t count, foreign, matches = 0;
 
-	if (strncmp(holder_id, "keys/", strlen("keys/")) == 0)
-		return remove_foreign(r, holder_id, e);
+	*recoverers = 0;
 	if (keys_list(r, &holders, &count, &foreign, e))
 		return -1;
 	for (size_t i = 0; i < count; i++) {
-		recoverers += holders[i].role == KEY_RECOVERY;
-		if (strcmp(holders[i].name, holder_id) == 0 ||
-		    (strlen(holder_id) >= 4 && strncmp(holders[i].id, holder_id, strlen(holder_id)) == 0)) {
-			found = &holders[i];
+		*recoverers += holders[i].role == KEY_RECOVERY;
+		if (strcmp(holders[i].name, called) == 0 || (strlen(called) >= 4 && strncmp(holders[i].id, called, strlen(called)) == 0)) {
+			*found = holders[i];
 			matches++;
 		}
 	}
-	if (matches > 1) {
-		free(holders);
-		return err_set(e, ERR_USAGE, "%zu holders have the name or an id that begins with \"%s\"", matches, holder_id);
-	}
-	if (found == NULL) {
-		free(holders);
-		err_set(e, ERR_NOT_FOUND, "no holder \"%s\"", holder_id);
-		return err_hint(e, "`holdfast keys list` shows the holders.");
-	}
-	if (found->role == KEY_RECOVERY && keys_need_recovery(r, "take the repository away from who can read it", e)) {
-		free(holders);
-		return -1;
-	}
-	memcpy(id, found->id, sizeof(id));
-	last = found->role == KEY_RECOVERY && recoverers == 1;
-	self = found->self;
 	free(holders);
-	if (self)
+	if (matches > 1)
+		return err_set(e, ERR_USAGE, "%zu holders have the name or an id that begins with \"%s\"", matches, called);
+	if (matches == 1)
+		return 0;
+	err_set(e, ERR_NOT_FOUND, "no holder \"%s\"", called);
+	return err_hint(e, "`holdfast keys list` shows the holders.");
+}
+
+/* What takes a reader away, and leaves one. */
+static int
+remove_reader(struct repo *r, const struct holder *h, const char *called, bool even_last, struct err *e)
+{
+	json_t *all, *object, *own = NULL;
+	bool news;
+	size_t i;
+	int rc;
+
+	if (keys_catch_up(r, &news, e) || (!even_last && refuse_if_alone(r, h->id, called, e)) || holder_read_ours(r, &all, e))
+		return -1;
+	json_array_foreach(all, i, object)
+		if (own == NULL && strcmp(json_opt_str(object, "holder", ""), r->self_holder) == 0)
+			own = object;
+	if (own == NULL)
+		rc = err_set(e, ERR_REFUSED, "this key is no holder's any more");
+	else
+		rc = remove_holder(r, h->id, called, e) || leave_a_reader(r, own, called, e) ? -1 : 0;
+	json_decref(all);
+	return rc;
+}
+
+int
+keys_remove(struct repo *r, const char *holder_id, bool even_last, struct err *e)
+{
+	struct holder found;
+	size_t recoverers;
+
+	if (strncmp(holder_id, "keys/", strlen("keys/")) == 0)
+		return remove_foreign(r, holder_id, e);
+	if (find_holder(r, holder_id, &found, &recoverers, e))
+		return -1;
+	if (found.role == KEY_RECOVERY && keys_need_recovery(r, "take the repository away from who can read it", e))
+		return -1;
+	if (found.self)
 		return err_set(e, ERR_REFUSED, "holder \"%s\" is the one in use: remove it with another holder's key", holder_id);
-	if (last && !even_last) {
+	if (found.role == KEY_RECOVERY && recoverers == 1 && !even_last) {
 		err_set(e, ERR_REFUSED, "\"%s\" is the last recovery holder: without it no backup can ever be read again", holder_id);
 		return err_hint(e, "Add another recovery holder first."); /* R50 */
 	}
-	if (!even_last && refuse_if_alone(r, id, holder_id, e))
-		return -1;
-	return remove_objects(r, id, e);
+	return found.role == KEY_RECOVERY ? remove_reader(r, &found, holder_id, even_last, e) : remove_holder(r, found.id, holder_id, e);
 }

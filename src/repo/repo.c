@@ -109,7 +109,7 @@ must_be_empty(struct store *s, struct err *e)
 }
 
 static int
-let_in(struct store *s, const uint8_t uuid[16], const char *uuid_text, const struct secrets *secrets, struct identity *i, struct err *e)
+let_in(struct store *s, const uint8_t uuid[16], const char *uuid_text, const struct secrets *secrets, struct identity *i, json_t *names, struct err *e)
 {
 	char public_hex[KEY_PUBLIC_TEXT], holder[RAND_ID_TEXT];
 
@@ -118,22 +118,16 @@ let_in(struct store *s, const uint8_t uuid[16], const char *uuid_text, const str
 	identity_pin(i->pin, uuid, secrets);
 	i->pinned = true;
 	memcpy(i->repository, uuid_text, sizeof(i->repository));
-	return holder_put(s, uuid, secrets, holder, i->name, i->role, public_hex, NULL, e);
+	return holder_put(s, uuid, secrets, holder, i->name, i->role, public_hex, NULL, names, e);
 }
 
-static int
-remove_object(void *ctx, const struct store_object *o, struct err *e)
-{
-	return store_remove(ctx, o->name, e);
-}
-
-/* The store was empty before: all that lies below keys/ is what we put. */
+/* By name: another `init` may be at work in the same place. */
 static void
-take_keys_away(struct store *s)
+take_keys_away(struct store *s, const json_t *names)
 {
 	struct err e = ERR_INIT;
 
-	if (store_list(s, "keys/", remove_object, s, &e) != 0)
+	if (holder_take_away(s, names, &e) != 0)
 		log_warning("what `init` had put into %s could not be removed: %s", store_label(s), e.msg);
 }
 
@@ -144,11 +138,13 @@ repo_create(struct store *s, struct identity *first, struct identity *agent, con
 	struct secrets secrets;
 	char holder[RAND_ID_TEXT], now[CLOCK_TEXT], mac[65], *text;
 	uint8_t uuid[16];
-	json_t *format;
+	json_t *format, *names;
+	bool begun = false;
 	int rc = -1;
 
 	if (must_be_empty(s, e))
 		return -1;
+	names = json_object();
 	rand_uuid(uuid_text);
 	repo_uuid_parse(uuid, uuid_text);
 	holder_secrets_new(&secrets);
@@ -163,16 +159,18 @@ repo_create(struct store *s, struct identity *first, struct identity *agent, con
 	format_mac(mac, format, &secrets);
 	json_put_str(format, "mac", mac);
 	text = json_text(format, JSON_COMPACT);
-	if (let_in(s, uuid, uuid_text, &secrets, first, e) || (agent != NULL && let_in(s, uuid, uuid_text, &secrets, agent, e)) ||
-	    (passphrase != NULL && holder_put_passphrase(s, uuid, &secrets, holder, "passphrase", passphrase, e)))
+	if (let_in(s, uuid, uuid_text, &secrets, first, names, e) || (agent != NULL && let_in(s, uuid, uuid_text, &secrets, agent, names, e)) ||
+	    (passphrase != NULL && holder_put_passphrase(s, uuid, &secrets, holder, "passphrase", passphrase, names, e)) ||
+	    (keep != NULL && keep(ctx, e)))
 		goto out;
-	if (keep != NULL && keep(ctx, e)) {
-		take_keys_away(s);
-		goto out;
-	}
 	rc = store_put(s, "format", text, strlen(text), e);
+	/* It may be there after a failure, and then it needs its keys; but not where another's is. */
+	begun = rc == 0 || e->kind != ERR_EXISTS;
 out:
+	if (!begun)
+		take_keys_away(s, names);
 	free(text);
+	json_decref(names);
 	json_decref(format);
 	holder_secrets_wipe(&secrets);
 	return rc;
@@ -344,7 +342,7 @@ unlock(struct repo *r, const struct repo_options *o, struct err *e)
 		err_set(e, ERR_USAGE, "no key: neither a key file nor a passphrase file is configured");
 		return err_hint(e, "Set `repository.key_file`, or name one with --key-file or --passphrase-file.");
 	}
-	rc = holder_open(r->store, r->uuid, r->self, passphrase, &r->secrets, r->self_holder, e);
+	rc = holder_open(r->store, r->key_objects, r->uuid, r->self, passphrase, &r->secrets, r->self_holder, e);
 	if (passphrase != NULL)
 		mem_free_secret(passphrase, strlen(passphrase));
 	return rc == 0 ? check_pin(r, e) : -1;
@@ -358,6 +356,7 @@ repo_open(struct store *s, const struct repo_options *o, struct err *e)
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
 	r->store = s;
+	r->key_objects = json_object();
 	r->workers = o->workers != 0 ? o->workers : processors > 0 ? (unsigned)processors : 1;
 	r->level = o->level != 0 ? o->level : 3;
 	if (read_format(r, e))
@@ -385,6 +384,7 @@ repo_free(struct repo *r)
 		return;
 	index_free(r->index);
 	json_decref(r->format);
+	json_decref(r->key_objects);
 	holder_secrets_wipe(&r->secrets);
 	identity_free(r->self);
 	free(r->cache);

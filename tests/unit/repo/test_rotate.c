@@ -31,9 +31,13 @@ after_a_rotation_old_and_new_backups_are_read_and_old_keys_go_later(void **state
 	must(read_back(w->repo, before, 0, &back, &e));
 	must(read_back(w->repo, after, 0, &back, &e));
 	assert_string_equal((char *)back.data, "oldnew");
+	/* Nor in one beside it. */
+	must(keys_tidy(w->repo, &removed, &e));
+	assert_int_equal(removed, 0);
+	must(keys_rotate(w->repo, &epoch, &e));
 	must(keys_tidy(w->repo, &removed, &e));
 	assert_int_equal(removed, 2);
-	assert_int_equal(named(w->repo, "agent").objects, 1);
+	assert_int_equal(named(w->repo, "agent").objects, 2);
 	repo_free(w->repo);
 	w->repo = world_open(w, w->key, true, &e);
 	buf_clear(&back);
@@ -103,10 +107,11 @@ of_two_rotations_at_once_nothing_is_sealed_to_a_key_that_is_lost(void **state)
 			is_read_by(w, verifier, by_agent);
 		}
 		must(keys_rotate(ours, &epoch, &e));
+		must(keys_rotate(ours, &epoch, &e));
 		must(keys_tidy(ours, &removed, &e));
 		is_read_by(w, verifier, by_us);
 		/* With all keys in one object again, nothing is kept for nothing. */
-		assert_int_equal(named(w->repo, "recovery").objects, 1);
+		assert_int_equal(named(w->repo, "recovery").objects, 2);
 		assert_int_equal(named(w->repo, "recovery").epoch, epoch);
 		repo_free(m.other);
 		repo_free(ours);
@@ -139,29 +144,54 @@ rotate_until_put(struct world *w, unsigned n)
 	return rc;
 }
 
-/* R29: the process that made a key dies before the agent has it, or after; what the agent seals from then on is read. */
 static void
-an_agent_gets_a_key_last(void **state)
+nobody_is_behind(struct repo *r, const char *but)
 {
+	struct err e = ERR_INIT;
+	char *who;
+
+	must(keys_behind(r, &who, &e));
+	if (but == NULL)
+		assert_null(who);
+	else if (who == NULL)
+		fail_msg("nobody is behind, and %s should be", but);
+	else
+		assert_string_equal(who, but);
+	free(who);
+}
+
+/* R29: the process that made a key dies before one or the other has it; what anybody seals from then on is read by all that read. */
+static void
+who_seals_gets_a_key_after_who_reads(void **state)
+{
+	static const char *const behind[] = {
+		NULL, "\"recovery\", \"verifier\"", "\"recovery\"", NULL, NULL,
+	};
 	struct world *w = world_new();
+	struct err e = ERR_INIT;
 	char *verifier = let_in_verifier(w), id[33];
 
 	(void)state;
-	for (unsigned n = 1; n <= 4; n++) {
-		uint32_t agent;
+	must(keys_add(w->repo, "offline", KEY_RECOVERY, NULL, "correct horse battery staple", id, &e));
+	for (unsigned n = 1; n <= 5; n++) {
+		uint32_t agent, ours;
 
-		assert_int_equal(rotate_until_put(w, n), n == 4 ? 0 : -1);
+		assert_int_equal(rotate_until_put(w, n), n == 5 ? 0 : -1);
 		agent = named(w->repo, "agent").epoch;
-		assert_true(agent <= named(w->repo, "recovery").epoch && agent <= named(w->repo, "verifier").epoch);
-		assert_int_equal(agent == named(w->repo, "recovery").epoch, n == 1 || n == 4);
-		sealed_by_is_read_by(w, w->agent_key, w->key, n, id);
+		ours = named(w->repo, "recovery").epoch;
+		assert_true(agent <= ours && ours <= named(w->repo, "verifier").epoch && named(w->repo, "verifier").epoch <= named(w->repo, "offline").epoch);
+		assert_int_equal(agent == named(w->repo, "offline").epoch, n == 1 || n == 5);
+		nobody_is_behind(w->repo, behind[n - 1]);
+		sealed_by_is_read_by(w, w->agent_key, w->key, 2 * n, id);
+		is_read_by(w, verifier, id);
+		sealed_by_is_read_by(w, w->key, w->key, 2 * n + 1, id);
 		is_read_by(w, verifier, id);
 	}
 	free(verifier);
 	world_free(w);
 }
 
-/* A rotation died when our own object had the key; we seal to it, and somebody else rotates who never saw it. */
+/* A rotation died when another reader's object had the key; it seals to it, and somebody else rotates who never saw it. */
 static void
 a_key_that_one_object_alone_has_outlives_every_tidying(void **state)
 {
@@ -174,25 +204,346 @@ a_key_that_one_object_alone_has_outlives_every_tidying(void **state)
 
 	(void)state;
 	assert_int_equal(rotate_until_put(w, 2), -1);
-	sealed_by_is_read_by(w, w->key, w->key, 1, id);
-	other = world_open(w, verifier, false, &e);
-	assert_non_null(other);
-	must(keys_rotate(other, &epoch, &e));
+	sealed_by_is_read_by(w, verifier, verifier, 1, id);
+	must(keys_rotate(w->repo, &epoch, &e));
 	assert_int_equal(epoch, 3);
-	must(keys_tidy(other, &removed, &e));
-	is_read_by(w, w->key, id);
-	/* Nor can we be removed before it is given to all. */
-	assert_int_equal(keys_remove(other, "recovery", false, &e), -1);
+	must(keys_tidy(w->repo, &removed, &e));
+	is_read_by(w, verifier, id);
+	/* Nor can it be removed before that is given to all. */
+	assert_int_equal(keys_remove(w->repo, "verifier", false, &e), -1);
 	assert_int_equal(e.kind, ERR_REFUSED);
 	assert_non_null(strstr(e.hint, "keys rotate"));
 	err_clear(&e);
-	/* Our next rotation gives it to all, and what is superseded then is superseded. */
-	must(keys_rotate(w->repo, &epoch, &e));
-	must(keys_tidy(w->repo, &removed, &e));
-	is_read_by(w, verifier, id);
-	assert_int_equal(named(w->repo, "recovery").objects, 1);
-	must(keys_remove(other, "recovery", false, &e));
+	/* Its next rotation gives it to all, and what is superseded then is superseded. */
+	other = world_open(w, verifier, false, &e);
+	assert_non_null(other);
+	must(keys_rotate(other, &epoch, &e));
+	must(keys_rotate(other, &epoch, &e));
+	must(keys_tidy(other, &removed, &e));
+	is_read_by(w, w->key, id);
+	assert_int_equal(named(w->repo, "verifier").objects, 2);
+	must(keys_remove(w->repo, "verifier", false, &e));
 	repo_free(other);
+	free(verifier);
+	world_free(w);
+}
+
+/* What somebody else does right before our n-th call of a verb. */
+struct meanwhile {
+	struct world *w;
+	struct repo *other;
+	const char *verb;
+	unsigned n, calls;
+	void (*what)(struct meanwhile *m);
+	char *late;                     /* path of the key of "late", once it is let in */
+	int rc;
+	struct err e;
+};
+
+static void
+at_that_call(void *ctx, const char *verb, const char *name)
+{
+	struct meanwhile *m = ctx;
+
+	(void)name;
+	if (m->verb != NULL && strcmp(verb, m->verb) == 0 && ++m->calls == m->n)
+		m->what(m);
+}
+
+static struct repo *
+open_with_meanwhile(struct hooked *h, struct world *w, struct meanwhile *m)
+{
+	hooked_init(h, w);
+	h->before = at_that_call;
+	h->ctx = m;
+	return hooked_open(h, w, NULL);
+}
+
+/* Returns the path of its key. */
+static char *
+let_in_late(struct repo *by, struct world *w, int *rc, struct err *e)
+{
+	struct identity *i = identity_new("late", KEY_RECOVERY);
+	char public_key[KEY_PUBLIC_TEXT], *path = mem_printf("%s/late.key", w->dir), holder[33];
+
+	must_at(identity_write(i, path, e), e, "write", __LINE__);
+	identity_public(i, public_key);
+	identity_free(i);
+	*rc = keys_add(by, "late", KEY_RECOVERY, public_key, NULL, holder, e);
+	return path;
+}
+
+static void
+add_late(struct meanwhile *m)
+{
+	m->late = let_in_late(m->other, m->w, &m->rc, &m->e);
+}
+
+static void
+who_was_opened_before_a_rotation_lets_in_with_its_key(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct repo *adder = world_open(w, w->key, false, &e);
+	char *late, id[33];
+	uint32_t epoch;
+	int rc;
+
+	(void)state;
+	must(keys_rotate(w->repo, &epoch, &e));
+	late = let_in_late(adder, w, &rc, &e);
+	must(rc);
+	assert_int_equal(named(w->repo, "late").epoch, 2);
+	sealed_by_is_read_by(w, w->agent_key, w->key, 1, id);
+	is_read_by(w, late, id);
+	repo_free(adder);
+	free(late);
+	world_free(w);
+}
+
+/* Before the other reader gets the key, before we do, before the agent does. */
+static void
+a_rotation_sees_who_is_let_in_meanwhile(void **state)
+{
+	(void)state;
+	for (unsigned n = 1; n <= 3; n++) {
+		struct world *w = world_new();
+		struct err e = ERR_INIT;
+		char *verifier = let_in_verifier(w), id[33];
+		struct meanwhile m = { .w = w, .other = world_open(w, w->key, false, &e), .verb = "put", .n = n, .what = add_late };
+		struct hooked h;
+		struct repo *ours = open_with_meanwhile(&h, w, &m);
+		uint32_t epoch;
+		int rc = keys_rotate(ours, &epoch, &e);
+
+		assert_int_equal(m.rc, 0);
+		assert_int_equal(rc, n < 3 ? -1 : 0);
+		if (rc != 0) {
+			assert_int_equal(e.kind, ERR_REFUSED);
+			assert_non_null(strstr(e.msg, "\"late\""));
+			assert_non_null(strstr(e.hint, "keys rotate"));
+			assert_int_equal(named(w->repo, "agent").epoch, 1);
+		}
+		err_clear(&e);
+		sealed_by_is_read_by(w, w->agent_key, w->key, 1, id);
+		is_read_by(w, m.late, id);
+		must(keys_rotate(ours, &epoch, &e));
+		nobody_is_behind(w->repo, NULL);
+		sealed_by_is_read_by(w, w->agent_key, m.late, 2, id);
+		repo_free(m.other);
+		repo_free(ours);
+		hooked_free(&h.store);
+		free(m.late);
+		free(verifier);
+		world_free(w);
+	}
+}
+
+static void
+rotate_it(struct meanwhile *m)
+{
+	uint32_t epoch;
+
+	m->verb = NULL;
+	m->rc = keys_rotate(m->other, &epoch, &m->e);
+}
+
+/* The other way round: the rotation begins and ends while we let somebody in, between what we read and what we write. */
+static void
+who_lets_in_sees_a_rotation_that_ended_meanwhile(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	struct meanwhile m = { .w = w, .other = world_open(w, w->key, false, &e), .verb = "put", .n = 1, .what = rotate_it };
+	struct hooked h;
+	struct repo *ours = open_with_meanwhile(&h, w, &m);
+	char *late, id[33];
+	uint32_t epoch;
+	int rc;
+
+	(void)state;
+	late = let_in_late(ours, w, &rc, &e);
+	assert_int_equal(m.rc, 0);
+	assert_int_equal(rc, -1);
+	assert_int_equal(e.kind, ERR_REFUSED);
+	assert_non_null(strstr(e.hint, "keys rotate"));
+	err_clear(&e);
+	nobody_is_behind(w->repo, "\"late\"");
+	must(keys_rotate(ours, &epoch, &e));
+	nobody_is_behind(w->repo, NULL);
+	sealed_by_is_read_by(w, w->agent_key, late, 1, id);
+	repo_free(m.other);
+	repo_free(ours);
+	hooked_free(&h.store);
+	free(late);
+	world_free(w);
+}
+
+struct gap {
+	struct store *store;
+	char name[64];                  /* the object that listings leave out */
+};
+
+static int
+find_verifier(void *ctx, const struct store_object *o, struct err *e)
+{
+	struct gap *gap = ctx;
+	struct buf text = BUF_INIT;
+
+	must_at(store_get(gap->store, o->name, 0, 0, &text, e), e, o->name, __LINE__);
+	if (strstr((char *)text.data, "\"name\":\"verifier\"") != NULL)
+		snprintf(gap->name, sizeof(gap->name), "%s", o->name);
+	buf_free(&text);
+	return 0;
+}
+
+static int
+not_in_the_gap(void *ctx, const char *prefix, const char *name)
+{
+	struct gap *gap = ctx;
+
+	(void)prefix;
+	return strcmp(name, gap->name) != 0;
+}
+
+/* R24. */
+static void
+who_is_left_out_of_a_listing_is_not_left_out_of_a_rotation(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	char *verifier = let_in_verifier(w), id[33];
+	struct gap gap = { .store = w->store };
+	struct hooked h;
+	struct repo *ours;
+	uint32_t epoch;
+
+	(void)state;
+	must(store_list(w->store, "keys/", find_verifier, &gap, &e));
+	hooked_init(&h, w);
+	h.shown = not_in_the_gap;
+	h.ctx = &gap;
+	ours = hooked_open(&h, w, NULL);
+	must(keys_rotate(ours, &epoch, &e));
+	repo_free(ours);
+	/* It was never shown: that is told as soon as it is. */
+	nobody_is_behind(w->repo, "\"verifier\"");
+	h.shown = NULL;
+	ours = hooked_open(&h, w, NULL);
+	h.shown = not_in_the_gap;
+	must(keys_rotate(ours, &epoch, &e));
+	nobody_is_behind(w->repo, NULL);
+	sealed_by_is_read_by(w, w->agent_key, w->key, 1, id);
+	is_read_by(w, verifier, id);
+	repo_free(ours);
+	hooked_free(&h.store);
+	free(verifier);
+	world_free(w);
+}
+
+static void
+remove_verifier(struct meanwhile *m)
+{
+	m->rc = keys_remove(m->other, "verifier", true, &m->e);
+}
+
+/* Before it is looked whether he is there, before his new object is put, and before it is looked again. */
+static void
+a_removed_holder_does_not_come_back_by_a_rotation(void **state)
+{
+	static const struct meanwhile when[] = { { .verb = "stat", .n = 1 }, { .verb = "put", .n = 1 }, { .verb = "stat", .n = 2 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(when) / sizeof(when[0]); i++) {
+		struct world *w = world_new();
+		struct err e = ERR_INIT;
+		char *verifier = let_in_verifier(w), id[33];
+		struct meanwhile m = { .w = w, .other = world_open(w, w->key, false, &e), .n = when[i].n, .what = remove_verifier };
+		struct hooked h;
+		struct repo *ours = open_with_meanwhile(&h, w, &m);
+		uint32_t epoch;
+
+		m.verb = when[i].verb;
+		must(keys_rotate(ours, &epoch, &e));
+		assert_true(m.calls >= m.n);
+		assert_int_equal(m.rc, 0);
+		sealed_by_is_read_by(w, w->agent_key, w->key, 1, id);
+		assert_null(world_open(w, verifier, false, &e));
+		assert_int_equal(e.kind, ERR_KEY);
+		repo_free(m.other);
+		repo_free(ours);
+		hooked_free(&h.store);
+		free(verifier);
+		world_free(w);
+	}
+}
+
+static void
+tidy_it(struct meanwhile *m)
+{
+	unsigned removed;
+
+	m->rc = keys_tidy(m->other, &removed, &m->e);
+}
+
+/* Nobody's older object goes while a rotation is at work, or he would look removed. */
+static void
+a_tidying_beside_a_rotation_is_no_removal(void **state)
+{
+	bool through = false;
+
+	(void)state;
+	for (unsigned n = 1; !through; n++) {
+		struct world *w = world_new();
+		struct err e = ERR_INIT;
+		char *verifier = let_in_verifier(w), id[33];
+		struct meanwhile m = { .w = w, .other = world_open(w, w->key, false, &e), .n = n, .what = tidy_it };
+		struct hooked h;
+		struct repo *ours = open_with_meanwhile(&h, w, &m);
+		uint32_t epoch;
+
+		must(keys_rotate(w->repo, &epoch, &e));
+		m.verb = "stat";
+		must(keys_rotate(ours, &epoch, &e));
+		assert_int_equal(m.rc, 0);
+		through = m.calls < n;
+		sealed_by_is_read_by(w, w->agent_key, w->key, 1, id);
+		is_read_by(w, verifier, id);
+		assert_int_equal(named(w->repo, "agent").epoch, 3);
+		repo_free(m.other);
+		repo_free(ours);
+		hooked_free(&h.store);
+		free(verifier);
+		world_free(w);
+	}
+}
+
+static void
+remove_us(struct meanwhile *m)
+{
+	m->rc = keys_remove(m->other, "recovery", false, &m->e);
+}
+
+static void
+two_that_remove_each_other_do_not_leave_nobody(void **state)
+{
+	struct world *w = world_new();
+	struct err e = ERR_INIT;
+	char *verifier = let_in_verifier(w), id[33];
+	struct meanwhile m = { .w = w, .other = world_open(w, verifier, false, &e), .verb = "remove", .n = 1, .what = remove_us };
+	struct hooked h;
+	struct repo *ours = open_with_meanwhile(&h, w, &m);
+
+	(void)state;
+	backup_of(w->repo, (const uint8_t *)"twelve bytes", 12, "2026-11-24T02:15:00Z", id);
+	assert_int_equal(keys_remove(ours, "verifier", false, &e), -1);
+	assert_int_equal(m.rc, 0);
+	assert_int_equal(e.kind, ERR_REFUSED);
+	assert_non_null(strstr(e.msg, "put back"));
+	is_read_by(w, w->key, id);
+	repo_free(m.other);
+	repo_free(ours);
+	hooked_free(&h.store);
 	free(verifier);
 	world_free(w);
 }
@@ -270,8 +621,15 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(after_a_rotation_old_and_new_backups_are_read_and_old_keys_go_later),
 		cmocka_unit_test(of_two_rotations_at_once_nothing_is_sealed_to_a_key_that_is_lost),
-		cmocka_unit_test(an_agent_gets_a_key_last),
+		cmocka_unit_test(who_seals_gets_a_key_after_who_reads),
 		cmocka_unit_test(a_key_that_one_object_alone_has_outlives_every_tidying),
+		cmocka_unit_test(who_was_opened_before_a_rotation_lets_in_with_its_key),
+		cmocka_unit_test(a_rotation_sees_who_is_let_in_meanwhile),
+		cmocka_unit_test(who_lets_in_sees_a_rotation_that_ended_meanwhile),
+		cmocka_unit_test(who_is_left_out_of_a_listing_is_not_left_out_of_a_rotation),
+		cmocka_unit_test(a_removed_holder_does_not_come_back_by_a_rotation),
+		cmocka_unit_test(a_tidying_beside_a_rotation_is_no_removal),
+		cmocka_unit_test(two_that_remove_each_other_do_not_leave_nobody),
 		cmocka_unit_test(an_agent_does_not_go_back_to_an_older_key),
 	};
 
