@@ -399,6 +399,22 @@ look_at_the_lock(struct backup *b)
 		ops_warn(b->outcome, "the session that kept other backups away was lost meanwhile: %s", e.msg); /* R27 */
 }
 
+/* A rotation of keys that was cut short is noticed by the night, not by who needs the backup. */
+static void
+look_at_the_readers(struct backup *b)
+{
+	struct err e = ERR_INIT;
+	char *who;
+
+	if (keys_behind(b->opened.repo, &who, &e)) {
+		ops_warn(b->outcome, "whether all recovery holders have the newest key could not be looked at: %s", e.msg);
+		return;
+	}
+	if (who != NULL)
+		ops_warn(b->outcome, "%s may be unable to read this backup: finish the rotation of keys with `holdfast keys rotate`", who);
+	free(who);
+}
+
 /*
  * What the manifest says stands in the outcome from the moment that there is one: whatever comes next, somebody has to know the id of a
  * backup that is there.
@@ -462,6 +478,7 @@ take_backup(struct backup *b, const struct backup_request *r, int64_t began_ms, 
 	rc = look_for_shrinking(b, stats.bytes, summary, e);
 	if (rc == 0) {
 		look_at_the_lock(b);
+		look_at_the_readers(b);
 		rc = commit(b, summary, id, e);
 	}
 	json_decref(summary);

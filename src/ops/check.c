@@ -180,6 +180,22 @@ out:
 /* ---- repository ---- */
 
 static void
+check_rotation(struct check *c)
+{
+	struct err e = ERR_INIT;
+	char *who;
+
+	if (keys_behind(c->opened.repo, &who, &e)) {
+		line_err(c, "keys", "rotation", &e);
+		return;
+	}
+	if (who != NULL)
+		line(c, "keys", "rotation", WARNING, "Finish it: `holdfast keys rotate` with a key that can read.",
+		    "%s: without the newest key, and may be unable to read the next backup", who);
+	free(who);
+}
+
+static void
 check_holders(struct check *c)
 {
 	struct holder *holders;
@@ -209,6 +225,7 @@ check_holders(struct check *c)
 		    repo_holder_name(c->opened.repo));
 	else
 		line(c, "keys", "this key", OK, NULL, "\"%s\" can back up and cannot read; drills need another key", repo_holder_name(c->opened.repo));
+	check_rotation(c);
 }
 
 static void
