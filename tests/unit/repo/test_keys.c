@@ -1,3 +1,4 @@
+#include "unit/repo/hooked.h"
 #include "unit/repo/keyring.h"
 
 #include <unistd.h>
@@ -423,6 +424,139 @@ init_refuses_a_place_that_is_taken(void **state)
 	world_free(w);
 }
 
+/* A place of its own, with nothing in it. */
+static struct store *
+empty_place(const struct world *w, struct store_faults *faults)
+{
+	struct err e = ERR_INIT;
+	char *path = mem_printf("%s/second", w->dir);
+	struct store_config config = { .kind = STORE_FOLDER, .path = path };
+	struct store *s = store_open(&config, true, &e);
+
+	assert_non_null(s);
+	free(path);
+	return faults != NULL ? store_fault_new(s, faults) : s;
+}
+
+static int
+count_one(void *ctx, const struct store_object *o, struct err *e)
+{
+	(void)o;
+	(void)e;
+	++*(unsigned *)ctx;
+	return 0;
+}
+
+static unsigned
+objects_in(struct store *s)
+{
+	struct err e = ERR_INIT;
+	unsigned n = 0;
+
+	must(store_list(s, "", count_one, &n, &e));
+	return n;
+}
+
+/* Any of its puts fails, done or not: what can be is taken away, and the next init goes through; where `format` may be there, its keys stay. */
+static void
+an_init_that_fails_leaves_nothing_in_the_way_of_the_next(void **state)
+{
+	struct world *w = world_new();
+	struct identity *first = identity_new("first", KEY_RECOVERY), *agent = identity_new("agent", KEY_AGENT);
+
+	(void)state;
+	for (unsigned n = 1; n <= 3; n++)
+		for (int done = 0; done < 2; done++) {
+			struct err e = ERR_INIT;
+			struct store_faults faults = { .die_at = 0 };
+			struct store *s = empty_place(w, &faults);
+			char uuid[37], *path = mem_printf("%s/second", w->dir);
+			int rc;
+
+			faults.verb[STORE_PUT].fail_at = n;
+			faults.verb[STORE_PUT].kind = ERR_STORE;
+			faults.verb[STORE_PUT].after = done;
+			assert_int_equal(repo_create(s, first, agent, NULL, NULL, NULL, uuid, &e), -1);
+			assert_int_equal(e.kind, ERR_STORE);
+			err_clear(&e);
+			assert_int_equal(objects_in(s), n < 3 ? 0 : 2 + done);
+			rc = repo_create(s, first, agent, NULL, NULL, NULL, uuid, &e);
+			assert_int_equal(rc, n < 3 ? 0 : -1);
+			err_clear(&e);
+			store_free(s);
+			must(file_remove_tree(path, &e));
+			free(path);
+		}
+	identity_free(first);
+	identity_free(agent);
+	world_free(w);
+}
+
+struct second_init {
+	struct store *inner;
+	struct identity *identity;
+	bool done;
+};
+
+static void
+init_meanwhile(void *ctx, const char *verb, const char *name)
+{
+	struct second_init *second = ctx;
+	struct err e = ERR_INIT;
+	char uuid[37];
+
+	(void)name;
+	if (second->done || strcmp(verb, "put") != 0)
+		return;
+	second->done = true;
+	must(repo_create(second->inner, second->identity, NULL, NULL, NULL, NULL, uuid, &e));
+}
+
+static int
+keep_fails(void *ctx, struct err *e)
+{
+	(void)ctx;
+	return err_set(e, ERR_SPACE, "no room for a key file");
+}
+
+/* Both found the place empty; one gets it, with its keys. */
+static void
+of_two_inits_at_once_the_one_that_fails_takes_nothing_of_the_other(void **state)
+{
+	(void)state;
+	for (int kept = 0; kept < 2; kept++) {
+		struct world *w = world_new();
+		struct err e = ERR_INIT;
+		struct identity *ours = identity_new("ours", KEY_RECOVERY), *theirs = identity_new("theirs", KEY_RECOVERY);
+		struct store *s = empty_place(w, NULL);
+		struct second_init second = { .inner = s, .identity = theirs };
+		struct hooked h;
+		struct repo *r;
+		char uuid[37], *path = mem_printf("%s/theirs.key", w->dir);
+
+		hooked_init(&h, w);
+		h.inner = s;
+		h.before = init_meanwhile;
+		h.ctx = &second;
+		assert_int_equal(repo_create(&h.store, ours, NULL, NULL, kept ? NULL : keep_fails, NULL, uuid, &e), -1);
+		assert_int_equal(e.kind, kept ? ERR_EXISTS : ERR_SPACE);
+		err_clear(&e);
+		assert_true(second.done);
+		assert_int_equal(objects_in(s), 2);
+		must(identity_write(theirs, path, &e));
+		r = repo_open(s, &(struct repo_options){ .key_file = path }, &e);
+		if (r == NULL)
+			fail_msg("%s", e.msg);
+		repo_free(r);
+		store_free(s);
+		hooked_free(&h.store);
+		identity_free(ours);
+		identity_free(theirs);
+		free(path);
+		world_free(w);
+	}
+}
+
 int
 main(void)
 {
@@ -440,6 +574,8 @@ main(void)
 		cmocka_unit_test(a_repository_put_in_the_place_of_ours_is_refused),
 		cmocka_unit_test(key_files_are_private_and_never_overwritten),
 		cmocka_unit_test(init_refuses_a_place_that_is_taken),
+		cmocka_unit_test(an_init_that_fails_leaves_nothing_in_the_way_of_the_next),
+		cmocka_unit_test(of_two_inits_at_once_the_one_that_fails_takes_nothing_of_the_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
