@@ -28,7 +28,7 @@ enum err_kind {
 	ERR_CORRUPT,            /* bytes from outside are not what was stored */
 	ERR_KEY,                /* wrong or missing key, or a key without the right to do this */
 	ERR_DENIED,             /* credentials or file rights do not allow it; a retry will not help */
-	ERR_SPACE,              /* disk, quota or store is full */
+	ERR_SPACE,              /* disk, memory, quota or store is full */
 	ERR_STORE,              /* store unreachable or answered with a transient failure: a retry may help */
 	ERR_DATABASE,           /* database server unreachable, or a connection to it was lost */
 	ERR_LOCKED,             /* another run, or a lock in the database, is in the way */

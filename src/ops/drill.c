@@ -221,6 +221,9 @@ conclude(struct drill *d, int rc, struct err *e)
 	verdict = drill_judge(d, rc, e);
 	if (verdict == NULL)
 		return -1;
+	/* What was found before a signal or the deadline came is told all the same.  A second signal still ends us. */
+	stop_set_deadline(0, "");
+	stop_hold_off(true);
 	if (gethostname(host, sizeof(host) - 1) != 0)
 		host[0] = '\0';
 	json_put_str(d->outcome, "finished", clock_format_s(text, clock_wall_us()));
@@ -228,13 +231,19 @@ conclude(struct drill *d, int rc, struct err *e)
 	json_put_str(d->outcome, "holder", repo_holder_name(d->opened.repo));
 	if (repo_put_report(d->opened.repo, d->outcome, id, &late) == 0)
 		json_put_str(d->outcome, "report_id", id);
+	stop_hold_off(false);
 	if (strcmp(verdict, "proven") == 0) {
 		if (late.kind == ERR_NONE)
 			return 0;
 		*e = late;
 		return err_wrap(e, "all is as it was, and the report that says so could not be stored");
 	}
-	if (rc == 0)
+	if (rc != 0 && e->kind == ERR_STOPPED) {
+		if (late.kind != ERR_NONE)
+			log_err(LOG_WARNING, &late);
+		return -1;
+	}
+	if (rc == 0 || d->differs)
 		err_set(e, ERR_NOT_PROVEN, "%s", json_opt_str(d->outcome, "reason", ""));
 	e->kind = ERR_NOT_PROVEN;
 	err_wrap(e, "backup %.12s is not proven (%s)", json_opt_str(d->summary, "id", ""), verdict);

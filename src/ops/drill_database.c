@@ -266,14 +266,14 @@ static int
 amcheck_it(struct drilled *x, struct err *e)
 {
 	struct drill *d = x->drill;
+	int rc;
 
 	if (!d->settings->drill.amcheck)
 		return 0;
-	if (compare_amcheck(scratch_target(d->scratch), x->scratch_name, d->settings->drill.jobs, d->amcheck, e))
-		return -1;
+	rc = compare_amcheck(scratch_target(d->scratch), x->scratch_name, d->settings->drill.jobs, d->amcheck, e);
 	if (json_array_size(json_object_get(d->amcheck, "problems")) > 0)
 		d->differs = true;
-	return 0;
+	return rc;
 }
 
 int

@@ -85,7 +85,7 @@ say_what_is_not_covered(struct drill *d)
 }
 
 /* What kept us from looking is no verdict about the backup: nothing is said of it before its first byte was asked for, nor because of the
- * store, the disk, a right, or the clock (R10: such a thing is an error, which is neither a pass nor a failure of the backup). */
+ * store, the disk, memory, a right, or the clock (R10: such a thing is an error, which is neither a pass nor a failure of the backup). */
 static bool
 is_no_verdict(const struct drill *d, enum err_kind kind)
 {
@@ -131,12 +131,11 @@ what_differs(const struct drill *d)
 }
 
 /* A server's CONTEXT and DETAIL quote rows: what a report says must not leave the vault. */
-static void
-put_reason(struct drill *d, const char *message)
+static char *
+without_rows(const char *message)
 {
 	static const char *const quoting[] = { "CONTEXT:", "DETAIL:", "LINE " };
 	size_t end = strlen(message);
-	char *reason;
 
 	for (size_t i = 0; i < sizeof(quoting) / sizeof(quoting[0]); i++) {
 		const char *at = strstr(message, quoting[i]);
@@ -144,27 +143,27 @@ put_reason(struct drill *d, const char *message)
 		if (at != NULL && (size_t)(at - message) < end)
 			end = (size_t)(at - message);
 	}
-	reason = mem_printf("%.*s%s", (int)end, message, message[end] != '\0' ? "(the rest could quote rows, and is left out here)" : "");
-	json_put_str(d->outcome, "reason", reason);
-	free(reason);
+	return mem_printf("%.*s%s", (int)end, message, message[end] != '\0' ? "(the rest could quote rows, and is left out here)" : "");
 }
 
+/* What was found stays found, whatever ended the drill behind it. */
 static const char *
 verdict_of(struct drill *d, int rc, const struct err *e)
 {
-	if (rc != 0) {
-		put_reason(d, e->msg);
-		return d->unverifiable != NULL && e->kind == ERR_NOT_FOUND ? "not verifiable here" : "failed";
-	}
-	if (d->differs) {
-		char *reason = what_differs(d);
+	char *end = rc != 0 ? without_rows(e->msg) : NULL, *found = d->differs ? what_differs(d) : NULL, *both = NULL;
+	const char *verdict = "proven";
 
-		json_put_str(d->outcome, "reason", reason);
-		free(reason);
-		return "differs";
-	}
-	json_put(d->outcome, "reason", json_null());
-	return "proven";
+	if (found != NULL && end != NULL)
+		both = mem_printf("%s; then the drill ended early: %s", found, end);
+	json_put_str(d->outcome, "reason", both != NULL ? both : found != NULL ? found : end);
+	if (found != NULL)
+		verdict = "differs";
+	else if (rc != 0)
+		verdict = d->unverifiable != NULL && e->kind == ERR_NOT_FOUND ? "not verifiable here" : "failed";
+	free(both);
+	free(found);
+	free(end);
+	return verdict;
 }
 
 const char *
@@ -174,7 +173,7 @@ drill_judge(struct drill *d, int rc, const struct err *e)
 	json_t *note;
 	size_t i;
 
-	if (rc != 0 && is_no_verdict(d, e->kind))
+	if (rc != 0 && !d->differs && is_no_verdict(d, e->kind))
 		return NULL;
 	json_array_foreach(d->notes, i, note)
 		ops_warn(d->outcome, "%s", json_string_value(note));
@@ -182,7 +181,8 @@ drill_judge(struct drill *d, int rc, const struct err *e)
 	json_put_str(d->outcome, "verdict", verdict);
 	if (json_object_get(d->amcheck, "ran") == NULL) {
 		json_put_bool(d->amcheck, "ran", false);
-		json_put_str(d->amcheck, "why_not", "the drill ended before it");
+		json_put_str(d->amcheck, "why_not", json_array_size(json_object_get(d->amcheck, "problems")) > 0 ?
+		    "the drill ended before every index was looked at" : "the drill ended before it");
 	}
 	put_phases(d, rc == 0);
 	say_what_is_not_covered(d);

@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "pg/compare_schema.h"
-#include "pg/conn.h"
+#include "pg/conn_private.h"
 #include "pg/quote.h"
 
 struct archive_columns *
@@ -283,7 +283,7 @@ compare_check(const struct pg_target *target, const char *dbname, const char *na
 		rc = conn_value(&value, c, sql, NULL, &own);
 	free(begin);
 	conn_close(c);
-	if (rc != 0 && (own.kind == ERR_STOPPED || own.kind == ERR_DATABASE)) {
+	if (rc != 0 && conn_is_over(&own)) {
 		*e = own;
 		free(value);
 		return NULL;

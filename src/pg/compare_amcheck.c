@@ -21,6 +21,7 @@ struct amcheck {
 	size_t next;
 	json_t *problems;
 	struct err failed;              /* the first failure to look */
+	bool over;                      /* the rest will not be looked at */
 };
 
 static bool
@@ -29,7 +30,8 @@ take_next(struct amcheck *a, size_t *i)
 	bool more;
 
 	pthread_mutex_lock(&a->lock);
-	more = a->failed.kind == ERR_NONE && a->next < conn_rows(a->indexes);
+	/* What failed at one index says nothing about the next, and a problem there must not be missed. */
+	more = !a->over && a->next < conn_rows(a->indexes);
 	if (more)
 		*i = a->next++;
 	pthread_mutex_unlock(&a->lock);
@@ -45,6 +47,7 @@ add_problem(struct amcheck *a, const char *index, const char *sqlstate, const st
 
 	pthread_mutex_lock(&a->lock);
 	if (!corrupt) {
+		a->over = a->over || what->kind == ERR_DATABASE || what->kind == ERR_STOPPED || what->kind == ERR_TIMEOUT;
 		if (a->failed.kind == ERR_NONE) {
 			a->failed = *what;
 			if (index[0] != '\0')
@@ -146,7 +149,7 @@ compare_amcheck(const struct pg_target *target, const char *dbname, unsigned job
 	}
 	a.schema = find_amcheck(c, &why);
 	if (a.schema == NULL) {
-		if (why.kind == ERR_STOPPED || why.kind == ERR_DATABASE) {
+		if (conn_is_over(&why)) {
 			*e = why;
 			goto out;
 		}

@@ -96,13 +96,58 @@ kind_of(const PGconn *pg, const char *state)
 		{ "3D000", ERR_NOT_FOUND },     /* no such database */
 		{ "55P03", ERR_LOCKED },        /* lock timeout */
 		{ "40P01", ERR_LOCKED },        /* deadlock */
-		{ "53100", ERR_SPACE },
+		{ "53", ERR_SPACE },            /* disk, memory, connections: the server's, whatever was asked of it */
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (strncmp(state, kinds[i].state, strlen(kinds[i].state)) == 0)
 			return kinds[i].kind;
 	return is_lost(pg, state) ? ERR_DATABASE : ERR_FAILED;
+}
+
+/* What a program or a server without SQLSTATE says, in the C locale, where the kernel or the configuration gave it no more. */
+static bool
+says_no_room(const char *line, size_t bytes)
+{
+	static const char *const phrases[] = {
+		"out of memory", "out of shared memory", "No space left on device", "Disk quota exceeded", "Cannot allocate memory",
+		"Too many open files", "could not fork new process", "too many clients already", "remaining connection slots",
+	};
+
+	for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++)
+		if (memmem(line, bytes, phrases[i], strlen(phrases[i])) != NULL)
+			return true;
+	return false;
+}
+
+bool
+conn_wants_room(const char *words)
+{
+	/* Called "out of memory" too, and it is the row that is too large: on any machine. */
+	if (strstr(words, "nlarge string buffer") != NULL)
+		return false;
+	/* Lines of DETAIL and CONTEXT quote rows, and what stands before the server's own words names tables. */
+	for (size_t n; *words != '\0'; words += n + (words[n] != '\0')) {
+		const char *own;
+
+		n = strcspn(words, "\n");
+		if (strncmp(words, "pg_", 3) != 0)
+			continue;
+		own = memmem(words, n, "ERROR:  ", 8);
+		if (own == NULL)
+			own = memmem(words, n, "FATAL:  ", 8);
+		if (own == NULL)
+			own = words;
+		if (says_no_room(own, (size_t)(words + n - own)))
+			return true;
+	}
+	return false;
+}
+
+bool
+conn_is_over(const struct err *e)
+{
+	return e->kind == ERR_DATABASE || e->kind == ERR_STOPPED || e->kind == ERR_TIMEOUT || e->kind == ERR_SPACE;
 }
 
 /* libpq ends its messages with a newline and may give several lines. */
@@ -140,6 +185,8 @@ connect_error(struct conn *c, const struct conn_ssl *ssl, struct err *e)
 		kind = ERR_NOT_FOUND;
 	else if (strstr(text, "role \"") != NULL && strstr(text, "does not exist") != NULL)
 		kind = ERR_DENIED;
+	else if (c->target.cage != NULL && says_no_room(text, strlen(text)))
+		kind = ERR_SPACE;               /* a scratch that is there, and lacks something; of others it is their being unreachable that counts */
 	err_set(e, kind, "connect to database \"%s\": %s", c->dbname, line);
 	if (ssl->implied && (strstr(text, "SSL") != NULL || strstr(text, "certificate") != NULL))
 		err_hint(e, "a server over the network must prove who it is unless the configuration says otherwise: name its CA as sslrootcert, "

@@ -21,6 +21,13 @@ char *conn_blocker(const struct conn *c);
 /* SQLSTATE of the last statement that failed; "" when the connection did. */
 const char *conn_sqlstate(const struct conn *c);
 
+/* Whether words of pg_dump, pg_dumpall or pg_restore tell of a want of disk, memory or connections, as class 53 of SQLSTATE does. */
+bool conn_wants_room(const char *words);
+
+/* Where one failed statement of several is no more than a note: whether this failure is one of them all, so that it must be told as what it
+ * is.  Want of room, too: what could not be done for it says nothing about what was to be done (R10). */
+bool conn_is_over(const struct err *e);
+
 /* The type of a column, as an OID of pg_type. */
 unsigned conn_column_type(const struct rows *r, size_t column);
 

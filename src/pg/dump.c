@@ -198,7 +198,9 @@ judge_words(struct dump *d, const char *name, const char *words, struct err *e)
 		err_wrap(e, "the leading connection, which held the snapshot, is gone");
 	} else if (strstr(words, "permission denied") != NULL) {
 		e->kind = ERR_DENIED;
-	} else if (strstr(words, "invalid memory alloc request size") != NULL || strstr(words, "cannot enlarge string buffer") != NULL) {
+	} else if (conn_wants_room(words)) {
+		e->kind = ERR_SPACE;
+	} else if (strstr(words, "invalid memory alloc request size") != NULL || strstr(words, "nlarge string buffer") != NULL) {
 		err_hint(e, "A row has more than 1 GB as text, twice the bytes of a bytea: PostgreSQL keeps it and gives it to no COPY. Part the value, or leave "
 		    "that table's rows out (source.exclude_table_data) and keep them by other means.");
 	}
@@ -473,6 +475,8 @@ dump_globals(const struct pg_target *target, const struct tools *tools, int64_t 
 		rc = child_pump(child, out, idle_timeout_ms, e);
 	if (rc != 0 && child != NULL && e->kind == ERR_FAILED && strstr(child_stderr(child), "connection to server") != NULL)
 		e->kind = ERR_DATABASE;
+	else if (rc != 0 && child != NULL && e->kind == ERR_FAILED && conn_wants_room(child_stderr(child)))
+		e->kind = ERR_SPACE;
 	if (rc == 0 && warnings != NULL)
 		add_words(warnings, child_stderr(child));
 	child_free(child);

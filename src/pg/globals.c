@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/mem.h"
-#include "pg/conn.h"
+#include "pg/conn_private.h"
 
 /* ---- the cutting (PostgreSQL's lexical rules, "SQL Syntax") ---- */
 
@@ -282,7 +282,7 @@ run_one(struct run *r, const char *sql, const char *what, const char *name, stru
 
 	if (conn_exec(r->conn, sql, &own) == 0)
 		return 0;
-	if (own.kind == ERR_DATABASE || own.kind == ERR_STOPPED) {
+	if (conn_is_over(&own)) {
 		*e = own;
 		return err_wrap(e, "restore of roles and tablespaces");
 	}
@@ -307,7 +307,7 @@ run_tablespace(struct run *r, const char *rest, struct err *e)
 			rc = run_one(r, sql, "CREATE TABLESPACE", name, e);
 		else
 			note(r, mem_printf("tablespace \"%s\" was left out: this version of PostgreSQL cannot keep one in its own folder", name));
-		if (rc != 0 && e->kind != ERR_DATABASE && e->kind != ERR_STOPPED) {
+		if (rc != 0 && !conn_is_over(e)) {
 			err_clear(e);
 			rc = 0;
 		}

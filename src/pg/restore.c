@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "pg/childenv.h"
+#include "pg/conn_private.h"
 #include "pg/restore_parts.h"
 
 #define LISTING_MOST (256u << 20)
@@ -67,6 +68,15 @@ job_end(struct job *j)
 	*j = (struct job){ .env = NULL };
 }
 
+/* Want of room is no fault of the archive (R10).  pg_restore ends with status 1 for all it does not like, and its words tell more. */
+static int
+job_failed(const struct job *j, struct err *e)
+{
+	if (e->kind == ERR_FAILED && conn_wants_room(child_stderr(j->child)))
+		e->kind = ERR_SPACE;
+	return -1;
+}
+
 /* Starts pg_restore with `more` arguments.  `listing`: it only reads the archive, and connects to nothing. */
 static int
 job_start(struct job *j, struct restore *r, const char *name, const char *const *more, bool in, bool listing, struct err *e)
@@ -116,7 +126,9 @@ struct piped {
 static int
 piped_write(struct sink *s, const void *data, size_t bytes, struct err *e)
 {
-	return sink_write(((struct piped *)s)->in, data, bytes, e);
+	struct piped *p = (struct piped *)s;
+
+	return sink_write(p->in, data, bytes, e) ? job_failed(&p->job, e) : 0;
 }
 
 static int
@@ -125,7 +137,7 @@ piped_finish(struct sink *s, struct err *e)
 	struct piped *p = (struct piped *)s;
 
 	if (sink_finish(p->in, e))
-		return -1;
+		return job_failed(&p->job, e);
 	return p->kind == DUMP_PRE_DATA && restore_selects(p->restore) ? restore_find(p->restore, e) : 0;
 }
 
@@ -237,7 +249,7 @@ filed_finish(struct sink *s, struct err *e)
 	}
 	more[n++] = f->path_inside;
 	if (job_start(&job, f->restore, f->title, more, false, false, e) == 0)
-		rc = child_wait(job.child, 0, e);
+		rc = child_wait(job.child, 0, e) ? job_failed(&job, e) : 0;
 out:
 	job_end(&job);
 	free(list);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "pg/conn_private.h"
 #include "pg/quote.h"
 #include "pg/restore_parts.h"
 
@@ -144,7 +145,7 @@ try_one(struct conn *c, struct buf *sql, const char *what, json_t *notes, struct
 	buf_free(sql);
 	if (rc == 0)
 		return 0;
-	if (own.kind == ERR_DATABASE || own.kind == ERR_STOPPED) {
+	if (conn_is_over(&own)) {
 		*e = own;
 		return -1;
 	}
@@ -236,6 +237,10 @@ set_acl(struct conn *c, const char *name, const json_t *list, json_t *notes, str
 	rows = conn_query(c, "SELECT a.grantee <> 0, r.rolname, a.privilege_type, a.is_grantable"
 	    "  FROM pg_catalog.aclexplode($1::pg_catalog.aclitem[]) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee", params, &own);
 	free(acl);
+	if (rows == NULL && conn_is_over(&own)) {
+		*e = own;
+		return -1;
+	}
 	if (rows == NULL) {
 		sentence = mem_printf("the rights on the database could not be set: %s", own.msg);
 		json_add(notes, json_str(sentence));

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "pg/archive.h"
+#include "pg/conn_private.h"
 #include "pg/globals.h"
 #include "pg/quote.h"
 #include "pg/restore_parts.h"
@@ -178,7 +179,7 @@ drop_unwanted(struct restore *r, struct conn *c, struct err *e)
 		if (found_quoted(r, name) == NULL) {
 			if (conn_exec(c, sql, &own) == 0) {
 				dropped++;
-			} else if (own.kind == ERR_DATABASE || own.kind == ERR_STOPPED) {
+			} else if (conn_is_over(&own)) {
 				*e = own;
 				dropped = -1;
 			}

@@ -129,6 +129,65 @@ def test_index_that_could_not_be_looked_at_is_not_called_broken(agent, source, n
     assert result.json["amcheck"]["problems"] == []
 
 
+# An order that turns round once amcheck looks.
+CROOKED = """create function turning(a int, b int) returns int immutable language plpgsql as
+    $f$ begin return case when current_query() like '%bt_index_check%' then btint4cmp(b, a) else btint4cmp(a, b) end; end $f$;
+    create operator class turning_ops for type int using btree as operator 1 <, operator 2 <=, operator 3 =, operator 4 >=,
+        operator 5 >, function 1 turning(int, int);
+    create table c as select n from generate_series(1, 1000) n; create index crooked on c (n turning_ops);"""
+
+# An index, larger than that one, of which amcheck fails with the server's code for no memory.
+HUNGRY = """create function hungry(a int) returns int immutable language plpgsql as
+    $f$ begin if current_query() like '%bt_index_check%' then raise 'canary' using errcode = '53200'; end if; return a; end $f$;
+    create table h as select n from generate_series(1, 5000) n; create index hungry on h (hungry(n));"""
+
+
+def test_server_without_memory_is_no_verdict_about_the_backup(agent, source, new_database):
+    """R10: a drill host that lacks something has not seen a backup fail."""
+    name = new_database("hungry")
+    source.sql(name, HUNGRY)
+    agent.configure(source={"databases": [name]})
+    agent.init()
+    agent.backup()
+    agent.fails(FAILED, "drill", says="53200")
+    assert agent.list()[0]["last_verdict"] is None
+
+
+def test_problem_that_was_found_stands_whatever_else_fails(agent, source, new_database):
+    """R41: the first index that amcheck looks at lacks memory, and the next one is broken."""
+    name = new_database("hungry")
+    source.sql(name, HUNGRY + CROOKED)
+    agent.configure(source={"databases": [name]}, drill={"jobs": 1})
+    agent.init()
+    agent.backup()
+    outcome = drill(agent, codes=[NOT_PROVEN])
+    assert outcome["verdict"] == "differs", outcome
+    assert "1 problem was found by amcheck" in outcome["reason"] and "53200" in outcome["reason"], outcome["reason"]
+    assert len(outcome["amcheck"]["problems"]) == 1 and "public.crooked" in outcome["amcheck"]["problems"][0], outcome["amcheck"]
+    assert outcome["amcheck"]["ran"] is False and outcome["rto_ms"] is None
+    assert agent.list()[0]["last_verdict"] == "differs"
+
+
+def test_failed_check_stands_when_the_drill_is_stopped_behind_it(agent, source, new_database):
+    """Who ends a drill does not unsay what it has found."""
+    name = new_database("to_be_stopped")
+    source.sql(name, "create table t as select 1 as a")
+    agent.configure(source={"databases": [name]}, drill={"checks": [
+        {"name": "wrong", "sql": "select a from t", "expect": "2"}, {"name": "slow", "sql": "select count(*) from pg_sleep(300)"}]})
+    agent.init()
+    agent.backup()
+    running = agent.start("drill")
+    until = time.monotonic() + 60
+    while subprocess.run(["pgrep", "-f", "to_be_stopped .local. SELECT"], stdout=subprocess.DEVNULL, check=False).returncode != 0:
+        assert time.monotonic() < until and running.poll() is None, "the drill never came to its slow check"
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert agent.list()[0]["last_verdict"] == "differs"
+    assert os.listdir(agent.scratch) == []
+
+
 def test_index_that_is_out_of_order_differs_by_name(agent, source, new_database):
     """R41: every row came back, and what finds them does not.  An order that turns round once amcheck looks, as that of a locale does
     from one C library to the next, is an index built in one order and read in another."""

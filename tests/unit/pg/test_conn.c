@@ -5,6 +5,7 @@
 
 #include "base/stop.h"
 #include "pg/childenv.h"
+#include "pg/conn_private.h"
 
 static struct cluster cluster;
 
@@ -68,6 +69,11 @@ what_the_server_refuses_has_the_kind_that_callers_decide_on(void **state)
 		{ "SELECT nonsense", "(SQLSTATE 42703)", ERR_FAILED },
 		{ "SET ROLE plain_user; SELECT * FROM public.t", "permission denied", ERR_DENIED },
 		{ "RESET ROLE; SELECT 1; SELECT 1/0; SELECT 2", "division by zero", ERR_FAILED },
+		{ "DO $$ BEGIN RAISE 'canary' USING ERRCODE = '53100'; END $$", "(SQLSTATE 53100)", ERR_SPACE },
+		{ "DO $$ BEGIN RAISE 'canary' USING ERRCODE = '53300'; END $$", "(SQLSTATE 53300)", ERR_SPACE },
+		{ "DO $$ BEGIN RAISE 'canary' USING ERRCODE = '57P01'; END $$", "(SQLSTATE 57P01)", ERR_DATABASE },
+		/* A row that is too large for any server is. */
+		{ "DO $$ BEGIN RAISE 'canary' USING ERRCODE = '54000'; END $$", "(SQLSTATE 54000)", ERR_FAILED },
 	};
 	struct conn *c = cluster_connect(&cluster, NULL);
 
@@ -81,6 +87,48 @@ what_the_server_refuses_has_the_kind_that_callers_decide_on(void **state)
 		assert_non_null(strstr(e.msg, "database \"postgres\""));
 	}
 	conn_close(c);
+}
+
+/* R10: a server that lacks memory says nothing about what it was asked for. */
+static void
+a_server_without_memory_wants_room(void **state)
+{
+	struct conn *c = cluster_connect(&cluster, NULL);
+	struct err e = ERR_INIT;
+
+	(void)state;
+	/* By a program of the session's own user, whose parent is the session. */
+	assert_good(conn_exec(c, "COPY (SELECT 1) TO PROGRAM 'prlimit --pid $PPID --as=500000000:'", &e), &e);
+	assert_int_equal(conn_exec(c, "SELECT length(repeat('x', 500000000))", &e), -1);
+	assert_non_null(strstr(e.msg, "53200"));
+	assert_int_equal(e.kind, ERR_SPACE);
+	conn_close(c);
+}
+
+/* The programs beside us give no SQLSTATE; rows and names that they quote must not speak for the server. */
+static void
+words_tell_a_want_of_room_from_a_fault_of_the_dump(void **state)
+{
+	static const struct {
+		const char *words;
+		bool room;
+	} cases[] = {
+		{ "pg_restore: error: could not execute query: ERROR:  out of memory\nDETAIL:  Failed on request of size 12.\n", true },
+		{ "pg_restore: while PROCESSING TOC:\npg_restore: error: COPY failed for table \"t\": ERROR:  could not extend file \"base/5/6\": "
+		    "No space left on device\nHINT:  Check free disk space.\n", true },
+		{ "pg_restore: error: connection to server on socket \"/x\" failed: FATAL:  sorry, too many clients already\n", true },
+		{ "pg_dump: error: out of memory\n", true },
+		{ "pg_restore: error: could not execute query: ERROR:  division by zero\nCONTEXT:  \"out of memory\"\n", false },
+		{ "pg_restore: error: COPY failed for table \"out of memory\": ERROR:  duplicate key\nDETAIL:  Key (a)=(No space left on device).\n", false },
+		{ "pg_dump: error: Dumping the contents of table \"t\" failed: PQgetResult() failed.\npg_dump: detail: Error message from server: ERROR:  out of memory\n"
+		    "DETAIL:  Cannot enlarge string buffer containing 600000010 bytes by 600000000 more bytes.\n", false },
+		{ "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		if (conn_wants_room(cases[i].words) != cases[i].room)
+			fail_msg("%s", cases[i].words);
 }
 
 static void
@@ -318,6 +366,8 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_come_as_text_and_null_as_null),
 		cmocka_unit_test(what_the_server_refuses_has_the_kind_that_callers_decide_on),
+		cmocka_unit_test(a_server_without_memory_wants_room),
+		cmocka_unit_test(words_tell_a_want_of_room_from_a_fault_of_the_dump),
 		cmocka_unit_test(what_cannot_be_connected_to_says_why),
 		cmocka_unit_test(a_password_file_that_all_can_read_is_refused),
 		cmocka_unit_test(the_environment_and_service_files_have_no_say),
