@@ -117,7 +117,7 @@ launch(struct scratch *s, const struct scratch_options *o, struct err *e)
 	static const char *const fixed[] = {
 		"listen_addresses=", "unix_socket_permissions=0700", "fsync=off", "full_page_writes=off", "synchronous_commit=off",
 		"wal_level=minimal", "max_wal_senders=0", "archive_mode=off", "autovacuum=off", "jit=off", "max_wal_size=16GB",
-		"checkpoint_timeout=1h", "wal_buffers=64MB", "wal_init_zero=off", "max_locks_per_transaction=1024", "max_connections=60",
+		"checkpoint_timeout=1h", "wal_buffers=64MB", "wal_init_zero=off", "max_locks_per_transaction=1024",
 		"max_prepared_transactions=0", "logging_collector=off", "log_destination=stderr", "log_min_messages=warning", "log_min_error_statement=panic",
 		"max_worker_processes=8", "huge_pages=off", "ssl=off", "restart_after_crash=off",
 	};
@@ -138,6 +138,7 @@ launch(struct scratch *s, const struct scratch_options *o, struct err *e)
 
 	own[n_own++] = mem_printf("unix_socket_directories=%s", folder);
 	own[n_own++] = mem_printf("shared_buffers=%lluMB", (unsigned long long)(s->buffer_bytes / MIB));
+	own[n_own++] = mem_printf("max_connections=%u", 60 + 2 * o->jobs);
 	own[n_own++] = mem_printf("maintenance_work_mem=%lluMB", (unsigned long long)(s->sort_bytes / MIB));
 	if (o->bytea_output != NULL)
 		own[n_own++] = mem_printf("bytea_output=%s", o->bytea_output);

@@ -87,6 +87,26 @@ a_scratch_cluster_serves_and_leaves_no_trace(void **state)
 	assert_int_equal(folders(), 0);
 }
 
+/* R10: too few connections would end the drill, and not because of the backup. */
+static void
+a_scratch_cluster_has_connections_for_all_jobs(void **state)
+{
+	struct scratch_options o = plain_options();
+	struct conn *all[2 * 64];
+	struct err e = ERR_INIT;
+	struct scratch *s;
+
+	(void)state;
+	o.jobs = 64;
+	s = start(&o);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if ((all[i] = conn_open(scratch_target(s), NULL, &e)) == NULL)
+			fail_msg("connection %zu: %s", i + 1, e.msg);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		conn_close(all[i]);
+	scratch_free(s);
+}
+
 static void
 what_cannot_be_had_here_is_no_fault_of_the_backup(void **state)
 {
@@ -439,6 +459,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_scratch_cluster_serves_and_leaves_no_trace),
+		cmocka_unit_test(a_scratch_cluster_has_connections_for_all_jobs),
 		cmocka_unit_test(what_cannot_be_had_here_is_no_fault_of_the_backup),
 		cmocka_unit_test(a_folder_that_is_not_there_is_the_configurations_mistake),
 		cmocka_unit_test(an_extension_that_is_not_installed_is_named),
