@@ -109,7 +109,7 @@ settle(const struct cage *c)
 		return errno;
 	if (c->landlock && (rc = cage_landlock(c)) != 0)
 		return rc;
-	return c->filter ? cage_filter() : 0;
+	return c->filter ? cage_filter(c) : 0;
 }
 
 /* Ends as the process inside did. */
@@ -543,9 +543,11 @@ cage_measures(const struct cage *c)
 	measure(list, "minimal file system, one writable folder", spaces || c->landlock,
 	    spaces ? "mount namespace" :
 	    c->landlock ? "Landlock alone; world-readable lists of users are visible" : why);
-	measure(list, "no network", !c->network && (spaces || (c->landlock && c->landlock_abi >= 4)),
+	measure(list, "no network", !c->network && (spaces || c->filter || (c->landlock && c->landlock_abi >= 4)),
 	    c->network ? "the target is reached over the network" :
-	    spaces ? "network namespace, loopback down" : c->landlock && c->landlock_abi >= 4 ? "Landlock: TCP only" : why);
+	    spaces && c->filter ? "network namespace, loopback down; no sockets but unix ones" :
+	    spaces ? "network namespace, loopback down; not from a virtual machine to its host (vsock)" :
+	    c->filter ? "no sockets but unix ones" : c->landlock && c->landlock_abi >= 4 ? "Landlock: TCP only" : why);
 	measure(list, "no unix socket of the host", spaces, spaces ? (c->network ? "but abstract ones, where Landlock cannot refuse them" :
 	    "mount and network namespace") : why);
 	measure(list, "no process of the host is visible", spaces, spaces ? (c->proc ? "pid namespace" : "pid namespace, no /proc") : why);

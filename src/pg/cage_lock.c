@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -92,7 +93,7 @@ cage_landlock(const struct cage *c)
 		const struct cage_view *v = &c->views[i];
 
 		/* Without namespaces /dev/shm and /proc are the host's.  Postgres needs the first. */
-		if (v->kind == VIEW_LINK || v->kind == VIEW_DIR || (v->kind == VIEW_PROC && c->mode == CAGE_BARE))
+		if (v->kind == VIEW_LINK || (v->kind == VIEW_PROC && c->mode == CAGE_BARE))
 			continue;
 		rc = allow(set, v->inside, v->writable || v->device || v->kind == VIEW_SHM, rules.fs);
 	}
@@ -102,15 +103,25 @@ cage_landlock(const struct cage *c)
 	return rc;
 }
 
+/* Conditions are written with the positions to go on at; the kernel counts from the next instruction. */
+static struct sock_filter
+jump(uint16_t how, uint32_t value, size_t at, size_t yes, size_t no)
+{
+	return (struct sock_filter)BPF_JUMP((uint16_t)(BPF_JMP | BPF_K | how), value, (uint8_t)(yes - at - 1), (uint8_t)(no - at - 1));
+}
+
 /*
  * What no database and no restore has use for, and what most holes in a kernel were reached through.  A refused call gives
  * EPERM, as if the right were missing.  Of clone the flags decide, its first argument on both architectures; those of clone3 lie
  * in memory, where no filter looks, so it is said not to be there, and the C library takes clone instead.
+ *
+ * Of sockets the family decides.  A network namespace does not part all of them: AF_VSOCK leads from a virtual machine to its host
+ * through most kernels' namespaces.  What is refused is said not to be known here, which programs are ready for.
  */
 int
-cage_filter(void)
+cage_filter(const struct cage *c)
 {
-	static const int refused[] = {
+	static const uint32_t refused[] = {
 		SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare,
 		SYS_setns, SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_keyctl, SYS_add_key, SYS_request_key, SYS_kexec_load,
 		SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_reboot, SYS_swapon, SYS_swapoff, SYS_acct, SYS_quotactl,
@@ -118,6 +129,8 @@ cage_filter(void)
 		SYS_fspick, SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_syslog, SYS_settimeofday, SYS_clock_settime,
 		SYS_sethostname, SYS_setdomainname,
 	};
+	/* The resolver asks the kernel for addresses through the last. */
+	static const uint32_t families[] = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK };
 #if defined(__x86_64__)
 	const uint32_t arch = AUDIT_ARCH_X86_64;
 #elif defined(__aarch64__)
@@ -125,28 +138,35 @@ cage_filter(void)
 #else
 	return ENOSYS;
 #endif
-	struct sock_filter code[COUNT(refused) + 12];
-	struct sock_fprog program = { .filter = code };
-	const uint8_t count = (uint8_t)COUNT(refused);
-	size_t n = 0;
+	const size_t n_families = c->network ? COUNT(families) : 1;
+	/* Positions: the calls of which an argument decides, what is asked of it, and the ends. */
+	const size_t calls = 5 + COUNT(refused), flags = calls + 4, family = flags + 2, unknown = family + 1 + n_families,
+	    good = unknown + 1, bad = unknown + 2, absent = unknown + 3;
+	struct sock_filter code[COUNT(refused) + COUNT(families) + 16];
+	struct sock_fprog program = { .len = (unsigned short)(absent + 1), .filter = code };
 
 	/* Another architecture (32-bit calls, x32) numbers its calls differently: refused as a whole. */
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
-	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch, 1, 0);
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, (uint8_t)(count + 5), 0);
-	for (uint8_t i = 0; i < count; i++)
-		code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)refused[i], (uint8_t)(count - i + 4), 0);
-	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 5, 0);
-	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 2);
-	/* The lower half: the flags are below 2^32, and both architectures are little-endian. */
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0]));
-	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, NEW_SPACES, 1, 0);
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
-	program.len = (unsigned short)n;
+	code[0] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+	code[1] = jump(BPF_JEQ, arch, 1, 3, 2);
+	code[2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+	code[3] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	code[4] = jump(BPF_JGE, 0x40000000, 4, bad, 5);
+	for (size_t i = 0; i < COUNT(refused); i++)
+		code[5 + i] = jump(BPF_JEQ, refused[i], 5 + i, bad, 6 + i);
+	code[calls] = jump(BPF_JEQ, SYS_clone3, calls, absent, calls + 1);
+	code[calls + 1] = jump(BPF_JEQ, SYS_socket, calls + 1, family, calls + 2);
+	code[calls + 2] = jump(BPF_JEQ, SYS_socketpair, calls + 2, family, calls + 3);
+	code[calls + 3] = jump(BPF_JEQ, SYS_clone, calls + 3, flags, good);
+	/* The lower half of the argument: the flags are below 2^32, the kernel takes no more of a family, and both architectures are
+	 * little-endian. */
+	code[flags] = code[family] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0]));
+	code[flags + 1] = jump(BPF_JSET, NEW_SPACES, flags + 1, bad, good);
+	for (size_t i = 0; i < n_families; i++)
+		code[family + 1 + i] = jump(BPF_JEQ, families[i], family + 1 + i, good, family + 2 + i);
+	code[unknown] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+	code[good] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	code[bad] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+	code[absent] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0 ? 0 : errno;
 }
 

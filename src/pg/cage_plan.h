@@ -15,7 +15,7 @@ enum cage_mode {
 };
 
 struct cage_view {
-	enum { VIEW_BIND, VIEW_LINK, VIEW_DIR, VIEW_FILE, VIEW_SHM, VIEW_PROC } kind;
+	enum { VIEW_BIND, VIEW_LINK, VIEW_FILE, VIEW_SHM, VIEW_PROC } kind;
 	bool writable;
 	bool device;
 	bool folder;                    /* the source of a bind is a folder */
@@ -43,7 +43,7 @@ struct cage {
 int cage_build_root(const struct cage *c);
 int cage_drop_caps(void);
 int cage_landlock(const struct cage *c);
-int cage_filter(void);
+int cage_filter(const struct cage *c);
 int cage_landlock_abi(void);
 
 #endif

@@ -95,8 +95,6 @@ make_view(const struct cage *c, const struct cage_view *v)
 		return bind_view(v);
 	case VIEW_LINK:
 		return symlink(v->from, v->to) == 0 ? 0 : errno;
-	case VIEW_DIR:
-		return mkdir(v->to, 0755) == 0 || errno == EEXIST ? 0 : errno;
 	case VIEW_FILE:
 		return write_file(v);
 	case VIEW_SHM:

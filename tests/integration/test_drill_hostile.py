@@ -41,6 +41,30 @@ def test_exchanged_socket_does_not_lead_the_drill_to_production(agent, source, n
     assert result.json["verdict"] == "proven" and result.json["databases"][0]["equal"] > 5
 
 
+FAMILIES = """python3 -c '
+import errno, socket
+def of(family):
+    try:
+        socket.socket(family, socket.SOCK_STREAM).close()
+        return "open"
+    except OSError as e:
+        return errno.errorcode[e.errno]
+print(of(socket.AF_UNIX), of(socket.AF_INET), of(socket.AF_VSOCK), of(socket.AF_NETLINK))' >families"""
+
+
+def test_code_of_the_dump_has_unix_sockets_alone(agent, source, new_database):
+    """In a virtual machine AF_VSOCK leads to its host, past the namespace that takes the network away."""
+    name = new_database("dialling")
+    source.sql(name, f"""create function dial() returns text language plpgsql as $f$
+        begin {program(FAMILIES)} return rtrim(pg_read_file('families'), E'\\n'); end $f$""")
+    expect = "open EAFNOSUPPORT EAFNOSUPPORT EAFNOSUPPORT"
+    agent.configure(source={"databases": [name]}, drill={"checks": [{"name": "sockets", "sql": "select dial()", "expect": expect}]})
+    agent.init()
+    agent.backup()
+    result = agent("drill", "--json")
+    assert result.json["checks"][0]["value"] == expect and result.json["verdict"] == "proven", str(result)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user: root only")
 def test_code_of_the_dump_runs_as_nobody_unless_a_user_was_named(agent, database):
     """R48: "postgres" owns production's files, and is its superuser by `peer`."""

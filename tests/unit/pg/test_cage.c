@@ -66,6 +66,18 @@ attempt_connect(const char *what, const char *where)
 	return connect(fd, (struct sockaddr *)&un, bytes) == 0 ? 0 : errno;
 }
 
+/* 0 when there is a socket of this family to be had, of whatever type. */
+static int
+attempt_socket(int family)
+{
+	static const int types[] = { SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (socket(family, types[i], 0) >= 0)
+			return 0;
+	return errno;
+}
+
 /* 0 when this process has a right that it must not have. */
 static int
 attempt_rights(void)
@@ -168,6 +180,10 @@ inside(char **argv)
 		return attempt_clone3();
 	if (strcmp(what, "thread") == 0)
 		return attempt_thread();
+	if (strcmp(what, "socket") == 0)
+		return attempt_socket(atoi(arg));
+	if (strcmp(what, "pair") == 0)
+		return socketpair(atoi(arg), SOCK_STREAM, 0, (int[2]){ 0 }) == 0 ? 0 : errno;
 	if (strcmp(what, "exit") == 0)
 		return atoi(arg);
 	if (strcmp(what, "cwd") == 0)
@@ -430,12 +446,12 @@ what_runs_inside_reaches_no_port_and_no_socket_of_the_host(void **state)
 	assert_int_equal(run(f, false, "tcp", port), 0);
 	assert_int_equal(run(f, false, "unix", path), 0);
 	assert_int_equal(run(f, false, "abstract", name), 0);
-	if (enforced_here(f, "no network")) {
+	if (enforced_here(f, "no network"))
 		assert_int_not_equal(run(f, true, "tcp", port), 0);
+	if (enforced_here(f, "no unix socket of the host")) {
 		assert_int_not_equal(run(f, true, "abstract", name), 0);
-	}
-	if (enforced_here(f, "no unix socket of the host"))
 		assert_int_not_equal(run(f, true, "unix", path), 0);
+	}
 	close(tcp);
 	close(unix_fd);
 	close(abstract);
@@ -497,6 +513,60 @@ what_runs_inside_makes_no_rooms_of_its_own(void **state)
 	assert_int_equal(run(f, true, "clone3", NULL), ENOSYS);
 	assert_int_equal(run(f, true, "clone", "0"), 0);
 	assert_int_equal(run(f, true, "thread", NULL), 0);
+}
+
+static int
+try_family(const struct fixture *f, bool caged, const char *what, int family)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", family);
+	return run(f, caged, what, number);
+}
+
+/* R48: AF_VSOCK leads from a virtual machine to its host past most network namespaces, and AF_ALG into the kernel's cryptography. */
+static void
+what_runs_inside_has_unix_sockets_alone(void **state)
+{
+	static const int others[] = { AF_INET, AF_INET6, AF_NETLINK, AF_VSOCK, AF_ALG, AF_PACKET, AF_UNSPEC };
+	struct fixture *f = *state;
+
+	need(enforced(f, "filter of system calls"), "filter of system calls");
+	assert_int_equal(try_family(f, false, "socket", AF_INET), 0);
+	assert_int_equal(try_family(f, false, "socket", AF_NETLINK), 0);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		assert_int_equal(try_family(f, true, "socket", others[i]), EAFNOSUPPORT);
+		assert_int_equal(try_family(f, true, "pair", others[i]), EAFNOSUPPORT);
+	}
+	assert_int_equal(try_family(f, true, "socket", AF_UNIX), 0);
+	assert_int_equal(try_family(f, true, "pair", AF_UNIX), 0);
+}
+
+/* A named server over TCP is reached from inside, and nothing else becomes possible with that. */
+static void
+what_may_use_the_network_has_no_other_families_of_sockets(void **state)
+{
+	static const int good[] = { AF_UNIX, AF_INET, AF_NETLINK }, others[] = { AF_VSOCK, AF_ALG, AF_PACKET };
+	struct fixture *f = *state, net = *f;
+	char *home = mem_printf("%s/net", f->base);
+	const struct cage_options o = { .home = home, .user = "nobody", .network = true };
+	struct err e = ERR_INIT;
+
+	need(enforced(f, "filter of system calls"), "filter of system calls");
+	assert_int_equal(mkdir(home, 0711), 0);
+	net.cage = cage_new(&o, &e);
+	assert_non_null(net.cage);
+	copy_self(net.cage);
+	net.self = mem_printf("%s/probe", cage_shown(net.cage));
+	net.inside = mem_printf("%s/probe", cage_shown_inside(net.cage));
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_int_equal(try_family(&net, true, "socket", good[i]), 0);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_int_equal(try_family(&net, true, "socket", others[i]), EAFNOSUPPORT);
+	cage_free(net.cage);
+	free(net.self);
+	free(net.inside);
+	free(home);
 }
 
 static void
@@ -619,6 +689,8 @@ main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(what_runs_inside_neither_sees_nor_signals_processes_of_the_host, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_runs_inside_has_no_rights_and_no_secrets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_runs_inside_makes_no_rooms_of_its_own, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_runs_inside_has_unix_sockets_alone, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_may_use_the_network_has_no_other_families_of_sockets, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_end_of_what_runs_inside_is_told_as_it_was, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(everything_inside_dies_when_the_child_is_freed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(everything_inside_dies_when_its_parent_is_killed, set_up, tear_down),
