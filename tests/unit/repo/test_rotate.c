@@ -233,7 +233,7 @@ struct meanwhile {
 	struct world *w;
 	struct repo *other;
 	const char *verb;
-	unsigned n, calls;
+	unsigned n, calls, puts;
 	void (*what)(struct meanwhile *m);
 	char *late;                     /* path of the key of "late", once it is let in */
 	int rc;
@@ -246,6 +246,7 @@ at_that_call(void *ctx, const char *verb, const char *name)
 	struct meanwhile *m = ctx;
 
 	(void)name;
+	m->puts += strcmp(verb, "put") == 0;
 	if (m->verb != NULL && strcmp(verb, m->verb) == 0 && ++m->calls == m->n)
 		m->what(m);
 }
@@ -323,6 +324,8 @@ a_rotation_sees_who_is_let_in_meanwhile(void **state)
 			assert_non_null(strstr(e.msg, "\"late\""));
 			assert_non_null(strstr(e.hint, "keys rotate"));
 			assert_int_equal(named(w->repo, "agent").epoch, 1);
+			/* Before we get it is early enough not to seal to it either. */
+			assert_int_equal(named(w->repo, "recovery").epoch, n);
 		}
 		err_clear(&e);
 		sealed_by_is_read_by(w, w->agent_key, w->key, 1, id);
@@ -467,6 +470,8 @@ a_removed_holder_does_not_come_back_by_a_rotation(void **state)
 		must(keys_rotate(ours, &epoch, &e));
 		assert_true(m.calls >= m.n);
 		assert_int_equal(m.rc, 0);
+		/* Who is known to be gone is not even given it for a moment, which we may not live to end. */
+		assert_int_equal(m.puts, i == 0 ? 2 : 3);
 		sealed_by_is_read_by(w, w->agent_key, w->key, 1, id);
 		assert_null(world_open(w, verifier, false, &e));
 		assert_int_equal(e.kind, ERR_KEY);
