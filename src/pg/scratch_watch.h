@@ -18,7 +18,8 @@ struct scratch_watch;
 struct scratch_watch *scratch_watch_new(const char *folder, uint64_t floor, struct child *server, struct err *e) MUST_USE;
 void scratch_watch_free(struct scratch_watch *w);               /* ends its thread; NULL is nothing */
 
-/* Whether it has killed the server; then also what was free, and what the folder held itself. */
+/* Whether it has killed the server; then also what was free, and what the folder held itself, or as much of that as a second was enough to
+ * count.  Waits no longer than that. */
 bool scratch_watch_struck(struct scratch_watch *w, uint64_t *free_bytes, uint64_t *held_bytes);
 
 #endif
