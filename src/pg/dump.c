@@ -22,7 +22,7 @@ struct dump {
 	const struct tools *tools;
 	struct dump_options options;
 	struct conn *leader;
-	char *dbname, *snapshot, *lsn;
+	char *dbname, *encoding, *snapshot, *lsn;
 	int64_t time_us;
 	json_t *facts;
 	struct dump_plan plan;
@@ -134,7 +134,8 @@ dump_begin(const struct pg_target *target, const char *dbname, const struct tool
 		err_hint(e, "install postgresql-client-%d, or name its folder as bin_dir", major);
 		goto failed;
 	}
-	if (settle_session(d, e) || lock_and_snapshot(d, e) ||
+	if (settle_session(d, e) || conn_value(&d->encoding, d->leader, "SELECT pg_catalog.getdatabaseencoding()", NULL, e) ||
+	    lock_and_snapshot(d, e) ||
 	    dump_plan_make(&d->plan, d->leader, options->large_table_bytes, e) || (d->facts = facts_database(d->leader, e)) == NULL)
 		goto failed;
 	if (!d->ahead)
@@ -270,7 +271,7 @@ add_words(json_t *to, const char *words)
 
 /* What chooses the stream's content comes from the plan; this is what all streams have in common. */
 static const char **
-dump_argv(const struct dump *d, size_t i, char *shared[2])
+dump_argv(const struct dump *d, size_t i, char *shared[3])
 {
 	static const char *const always[] = { "--format=custom", "--compress=0", "--no-password" };
 	const char *const *exclude = d->options.exclude_table_data;
@@ -286,6 +287,8 @@ dump_argv(const struct dump *d, size_t i, char *shared[2])
 	for (size_t k = 0; k < sizeof(always) / sizeof(always[0]); k++)
 		argv[n++] = always[k];
 	argv[n++] = shared[0] = mem_printf("--snapshot=%s", d->snapshot);
+	/* The database's own, and not what the role's settings ask for: no byte of it is converted. */
+	argv[n++] = shared[2] = mem_printf("--encoding=%s", d->encoding);
 	if (d->options.lock_timeout_ms > 0)
 		argv[n++] = shared[1] = mem_printf("--lock-wait-timeout=%" PRId64, d->options.lock_timeout_ms);
 	/* R45: planner statistics are no data, and restoring them has had a hole. */
@@ -305,7 +308,7 @@ run_pg_dump(struct dump *d, size_t i, struct sink *out, struct err *e)
 {
 	const struct dump_stream *s = &d->plan.streams[i];
 	const char *what = s->kind == DUMP_TABLE ? s->name + strlen("table ") : s->name;
-	char *name = mem_printf("pg_dump of %s", what), *shared[2] = { NULL, NULL };
+	char *name = mem_printf("pg_dump of %s", what), *shared[3] = { NULL, NULL, NULL };
 	const char **argv = dump_argv(d, i, shared);
 	struct childenv *env = childenv_new(&d->target, d->dbname, NULL, e);
 	struct child *child = NULL;
@@ -332,8 +335,8 @@ run_pg_dump(struct dump *d, size_t i, struct sink *out, struct err *e)
 	child_free(child);
 	childenv_free(env);
 	free(argv);
-	free(shared[0]);
-	free(shared[1]);
+	for (size_t k = 0; k < sizeof(shared) / sizeof(shared[0]); k++)
+		free(shared[k]);
 	free(name);
 	return rc;
 }
@@ -420,6 +423,7 @@ dump_free(struct dump *d)
 	dump_plan_free(&d->plan);
 	json_decref(d->facts);
 	free(d->dbname);
+	free(d->encoding);
 	free(d->snapshot);
 	free(d->lsn);
 	free(d);

@@ -57,3 +57,20 @@ def test_tables_with_names_in_an_encoding_come_back(agent, source, restored, enc
                 assert archive.startswith(b"PGDMP") and b"TABLE DATA" in archive and table in archive
     finally:
         source.drop(name)
+
+
+def test_a_role_with_an_encoding_of_its_own_converts_nothing(agent, source):
+    """pg_dump takes a role's client_encoding for its own: what has no place in it would fail, and the rest be other bytes."""
+    body = "\u20ac \u6f22 \u00e9"
+    source.sql("postgres", "create database converted template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'")
+    try:
+        source.sql("converted", f"create table t as select '{body}' as body")
+        source.sql("postgres", "alter role postgres set client_encoding = 'LATIN1'")
+        agent.configure(source={"databases": ["converted"]})
+        agent.init()
+        backup = agent.backup()
+        assert body.encode() in agent.ok("cat", backup["id"], "converted/rest").out
+        assert agent("drill", "--json").json["verdict"] == "proven"
+    finally:
+        source.sql("postgres", "alter role postgres reset client_encoding")
+        source.drop("converted")
