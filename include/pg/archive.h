@@ -62,9 +62,8 @@ void archive_digest_free(struct archive_digest *d);             /* and empties i
  * archive (ENCODING, DATABASE, ...) are kept once.  `from` is empty afterwards. */
 void archive_digest_merge(struct archive_digest *to, struct archive_digest *from);
 
-/* "table", "blob", "sequence", and back (-1 for another word). */
+/* "table", "blob", "sequence". */
 const char *archive_type_name(enum archive_type type);
-int archive_type_parse(const char *word);
 
 /*
  * The column order of tables at the source, by quoted name.  A table of the archive that has the same columns in another

@@ -86,7 +86,4 @@ int scratch_preflight(struct scratch *s, const json_t *extensions, struct err *e
  */
 int scratch_room(const struct scratch *s, struct err *e) MUST_USE;
 
-/* What the cluster's log said last; "" for a named server. */
-const char *scratch_log(struct scratch *s);
-
 #endif

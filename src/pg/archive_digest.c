@@ -124,15 +124,6 @@ archive_type_name(enum archive_type type)
 	return type_names[type];
 }
 
-int
-archive_type_parse(const char *word)
-{
-	for (size_t i = 0; i < N_TYPES; i++)
-		if (strcmp(word, type_names[i]) == 0)
-			return (int)i;
-	return -1;
-}
-
 struct expected {
 	char *name;
 	char **columns;

@@ -6,7 +6,6 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "pg/conn_private.h"
-#include "pg/facts_parts.h"
 
 /* OIDs of pg_type that never change. */
 enum { TYPE_BOOL = 16, TYPE_INT8 = 20, TYPE_INT2 = 21, TYPE_INT4 = 23, TYPE_OID = 26, TYPE_JSON = 114 };
@@ -39,8 +38,12 @@ cell_json(const struct rows *r, size_t row, size_t column)
 	return json_str(text);
 }
 
-json_t *
-facts_rows(struct conn *c, const char *sql, const char *const *params, struct err *e)
+/*
+ * The rows of a query as an array of objects: columns become members, by their names; boolean, integer and json columns are
+ * what they are, all else is text.  Text comes in the database's encoding, and what is no UTF-8 is repaired.
+ */
+static json_t *
+list_rows(struct conn *c, const char *sql, const char *const *params, struct err *e)
 {
 	struct rows *r = conn_query(c, sql, params, e);
 	json_t *list;
@@ -78,7 +81,7 @@ facts_list(struct conn *c, const char *sql, struct err *e)
 static int
 put_rows(json_t *to, const char *key, struct conn *c, const char *sql, struct err *e)
 {
-	json_t *list = facts_rows(c, sql, NULL, e);
+	json_t *list = list_rows(c, sql, NULL, e);
 
 	if (list == NULL)
 		return -1;
@@ -101,7 +104,7 @@ put_list(json_t *to, const char *key, struct conn *c, const char *sql, struct er
 static int
 put_row(json_t *to, struct conn *c, const char *sql, struct err *e)
 {
-	json_t *list = facts_rows(c, sql, NULL, e);
+	json_t *list = list_rows(c, sql, NULL, e);
 	int rc = list == NULL ? -1 : 0;
 
 	if (list != NULL && json_array_size(list) > 0)
@@ -253,7 +256,7 @@ put_prisma(json_t *to, struct conn *c, struct err *e)
 	}
 	sql = mem_printf("SELECT migration_name::text AS name, started_at::text AS started, finished_at::text AS finished,"
 	    " (SELECT count(*) FROM %s) AS migrations FROM %s ORDER BY started_at DESC NULLS LAST LIMIT 1", table, table);
-	list = facts_rows(c, sql, NULL, e);
+	list = list_rows(c, sql, NULL, e);
 	if (list != NULL)
 		json_put(to, "prisma_migration", json_array_size(list) > 0 ? json_incref(json_array_get(list, 0)) : json_null());
 	json_decref(list);

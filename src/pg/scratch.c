@@ -623,9 +623,3 @@ scratch_room(const struct scratch *s, struct err *e)
 	    "was stopped", s->home.path, left, floor, held);
 	return err_hint(e, "set drill.dir to a folder on a larger disk");
 }
-
-const char *
-scratch_log(struct scratch *s)
-{
-	return s->server != NULL ? child_stderr(s->server) : "";
-}
