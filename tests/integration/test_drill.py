@@ -171,14 +171,15 @@ def test_problem_that_was_found_stands_whatever_else_fails(agent, source, new_da
 def test_failed_check_stands_when_the_drill_is_stopped_behind_it(agent, source, new_database):
     """Who ends a drill does not unsay what it has found."""
     name = new_database("to_be_stopped")
-    source.sql(name, "create table t as select 1 as a")
+    source.sql(name, """create table t as select 1 as a;
+        create function nap() returns int language plpgsql as $f$ begin copy (select 1) to program 'exec sleep 31417'; return 1; end $f$""")
     agent.configure(source={"databases": [name]}, drill={"checks": [
-        {"name": "wrong", "sql": "select a from t", "expect": "2"}, {"name": "slow", "sql": "select count(*) from pg_sleep(300)"}]})
+        {"name": "wrong", "sql": "select a from t", "expect": "2"}, {"name": "slow", "sql": "select nap()"}]})
     agent.init()
     agent.backup()
     running = agent.start("drill")
     until = time.monotonic() + 60
-    while subprocess.run(["pgrep", "-f", "to_be_stopped .local. SELECT"], stdout=subprocess.DEVNULL, check=False).returncode != 0:
+    while subprocess.run(["pgrep", "-x", "-f", "sleep 31417"], stdout=subprocess.DEVNULL, check=False).returncode != 0:
         assert time.monotonic() < until and running.poll() is None, "the drill never came to its slow check"
         time.sleep(0.05)
     running.send_signal(signal.SIGTERM)
