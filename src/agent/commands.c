@@ -131,12 +131,12 @@ const struct command args_commands[] = {
 	  "holdfast init --passphrase-file /root/passphrase\n"
 	  "holdfast init --key-out /root/recovery.key --agent-key-out /etc/holdfast/key", "01258", 0, run_init },
 	{ "keys list", "list who can open the repository", "", 0, 0, NULL, "Lists the holders of keys, and what each may do.",
-	  "holdfast keys list", "0125", COMMAND_ASKS | COMMAND_OPENS, run_keys_list },
+	  "holdfast keys list", "01235", COMMAND_ASKS | COMMAND_OPENS, run_keys_list },
 	{ "keys add", "let another key or passphrase open the repository", "NAME", 1, 1, keys_add_options,
 	  "Wraps the repository's secrets for one more holder, who is called NAME from now on, whatever its key file says, and prints two lines "
 	  "that belong into that key file. Takes a key that can read.",
 	  "holdfast keys add verifier --public-key 8f1e...\nholdfast keys add web1 --public-key 03ab... --agent-only\n"
-	  "holdfast keys add offline --new-passphrase-file /root/passphrase", "01258", COMMAND_OPENS, run_keys_add },
+	  "holdfast keys add offline --new-passphrase-file /root/passphrase", "012358", COMMAND_OPENS, run_keys_add },
 	{ "keys identity", "make a key pair for a new holder", "NAME", 1, 1, keys_identity_options,
 	  "Writes a private key to a file that must not exist and prints its public half, which `keys add` on another machine takes. The private "
 	  "key never leaves this machine. NAME stands in the file; the holder's name is the one that `keys add` is given.",
@@ -144,15 +144,16 @@ const struct command args_commands[] = {
 	{ "keys rotate", "seal what comes from now on to a new vault key", "", 0, 0, NULL,
 	  "Opens a new epoch: later backups are sealed to a new key pair. Nothing that is stored is rewritten or lost. Prints every holder that gets "
 	  "the new key: look at them. Takes a key that can read.",
-	  "holdfast keys rotate", "01258", COMMAND_OPENS, run_keys_rotate },
+	  "holdfast keys rotate", "012358", COMMAND_OPENS, run_keys_rotate },
 	{ "keys remove", "take the repository away from a holder", "HOLDER", 1, 1, keys_remove_options,
 	  "Removes a holder's wrapped secrets. HOLDER is a name, an id, or a unique beginning of one (4 characters at least), or what "
 	  "`keys list` calls foreign (keys/ID). Who copied the "
 	  "secrets before can still open what was written until the next `keys rotate`, which should follow.",
-	  "holdfast keys remove nightly\nholdfast keys remove 5c0d9a21", "01258", COMMAND_OPENS, run_keys_remove },
+	  "holdfast keys remove nightly\nholdfast keys remove 5c0d9a21", "012358", COMMAND_OPENS, run_keys_remove },
 	{ "backup", "take a backup", "", 0, 0, backup_options,
 	  "Dumps the configured databases under one snapshot each, stores what is not stored yet, and commits. It is a backup when this command "
-	  "ends with 0 or 3, and there is no trace in `list` when it does not.",
+	  "ends with 0 or 3; when it does not, there is no trace in `list`, unless what failed is the hold or the look after the commit, and then the "
+	  "error names the backup.",
 	  "holdfast backup\nholdfast backup --database langfuse --label \"before 3.120\" --hold", "01235678", COMMAND_OPENS, run_backup },
 	{ "list", "list backups", "", 0, 0, list_options, "Lists backups, newest first.", "holdfast list\nholdfast list --json", "01235", COMMAND_ASKS | COMMAND_OPENS, run_list },
 	{ "show", "show what is in a backup", "BACKUP", 1, 1, show_options,
