@@ -6,7 +6,7 @@
 #include "repo/pack.h"
 
 /*
- * Which chunk lies where.  Most of it comes from a sorted file in the local cache that is mapped, not held (map.h): 40 bytes
+ * Which chunk lies where.  Most of it comes from a sorted file in the local cache that is mapped, not held (map.h): 36 bytes
  * a chunk.  What the file does not know yet (newer index objects, this run's own packs) is held in a hash table of the same
  * entries.  The cache is only a cache: a map that is missing, damaged, or knows index objects that are gone is built anew.
  *

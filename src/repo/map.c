@@ -19,7 +19,7 @@
 #define MAP_HEAD_BYTES 48
 #define MAP_PACK_BYTES 64
 
-static const uint8_t magic[8] = { 'H', 'F', 'm', 'a', 'p', 0, 0, 2 };
+static const uint8_t magic[8] = { 'H', 'F', 'm', 'a', 'p', 0, 0, 3 };
 
 struct head {
 	uint8_t magic[8], uuid[16];
@@ -171,11 +171,11 @@ map_find(const struct map *m, const uint8_t id[CHUNK_ID_BYTES], uint64_t *count)
 	/* Ids are uniform, so their value tells where they are, give or take a square root; then halve. */
 	if (high > 4096) {
 		guess = (uint64_t)((unsigned __int128)high_bits(id) * high >> 64);
-		while (guess + step < high && memcmp(m->entries[guess + step].id, id, 24) < 0)
+		while (guess + step < high && memcmp(m->entries[guess + step].id, id, MAP_ID_BYTES) < 0)
 			low = guess + step, step *= 2;
 		if (guess + step < high)
 			high = guess + step + 1;
-		for (step = 64; guess > step && low < guess - step && memcmp(m->entries[guess - step].id, id, 24) >= 0; step *= 2)
+		for (step = 64; guess > step && low < guess - step && memcmp(m->entries[guess - step].id, id, MAP_ID_BYTES) >= 0; step *= 2)
 			high = guess - step + 1;
 		if (guess > step && low < guess - step)
 			low = guess - step;
@@ -183,12 +183,12 @@ map_find(const struct map *m, const uint8_t id[CHUNK_ID_BYTES], uint64_t *count)
 	while (low < high) {
 		uint64_t middle = low + (high - low) / 2;
 
-		if (memcmp(m->entries[middle].id, id, 24) < 0)
+		if (memcmp(m->entries[middle].id, id, MAP_ID_BYTES) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	for (*count = 0; low + *count < m->entry_count && memcmp(m->entries[low + *count].id, id, 24) == 0;)
+	for (*count = 0; low + *count < m->entry_count && memcmp(m->entries[low + *count].id, id, MAP_ID_BYTES) == 0;)
 		++*count;
 	return low;
 }
@@ -200,7 +200,7 @@ by_id(const void *a, const void *b)
 {
 	uint64_t x = high_bits(a), y = high_bits(b);
 
-	return x != y ? (x < y ? -1 : 1) : memcmp(a, b, sizeof(((struct map_entry *)NULL)->id));
+	return x != y ? (x < y ? -1 : 1) : memcmp(a, b, MAP_ID_BYTES);
 }
 
 /* A file of which nothing stays, however we end. */

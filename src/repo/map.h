@@ -4,18 +4,20 @@
 #include "repo/index.h"
 
 /*
- * The index as a file in the local cache: sorted entries of 40 bytes, mapped.  Written whole under another name, renamed when
+ * The index as a file in the local cache: sorted entries of 36 bytes, mapped.  Written whole under another name, renamed when
  * complete, and ended by a SHA-256 that is checked when it is opened.  It never leaves the machine, so it uses the machine's
  * own byte order.
  */
+#define MAP_ID_BYTES 20                 /* beginning of a chunk id: 160 bits of an HMAC; two alike in 2^64 chunks: 1 in 2^33 */
+
 struct map_entry {
-	uint8_t id[24];                 /* beginning of a chunk id: 192 bits of an HMAC */
+	uint8_t id[MAP_ID_BYTES];
 	uint32_t pack, offset, stored, plain;
 };
 
-_Static_assert(sizeof(struct map_entry) == 40, "40 bytes a chunk");
+_Static_assert(sizeof(struct map_entry) == 36, "with the table of packs, less than 40 bytes a chunk");
 
-#define MAP_RUN 262144                  /* entries in memory while a map is built: 10 MiB */
+#define MAP_RUN 262144                  /* entries in memory while a map is built: 9 MiB */
 
 struct map {
 	void *memory;                   /* NULL: no map */

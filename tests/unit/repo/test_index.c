@@ -168,7 +168,8 @@ a_disk_that_is_full_at_any_moment_costs_memory_and_no_chunk(void **state)
 	char *folder = mem_printf("%s/%s", w->cache, w->uuid);
 	const uint32_t chunks = 2 * MAP_RUN / CHUNKS_A_PACK * CHUNKS_A_PACK + CHUNKS_A_PACK;
 	/* In the first run; in the second; in what is left over; in the map, which has all that and its head. */
-	const rlim_t room[] = { 1u << 20, MAP_RUN * 40 + 100, 2 * MAP_RUN * 40 + 100, chunks * 40 + 100 };
+	const rlim_t entry = sizeof(struct map_entry);
+	const rlim_t room[] = { 1u << 20, MAP_RUN * entry + 100, 2 * MAP_RUN * entry + 100, chunks * entry + 100 };
 
 	(void)state;
 	signal(SIGXFSZ, SIG_IGN);
