@@ -435,9 +435,9 @@ static int
 follow_again(struct verify *v, const json_t *backups, struct err *e)
 {
 	uint8_t (*ids)[ID_BYTES] = mem_zero(json_object_size(backups) + 1, ID_BYTES);
+	json_t *seen = json_object(), *unused, *p;
+	size_t count = 0, i;
 	const char *id;
-	json_t *unused;
-	size_t count = 0;
 	int rc;
 
 	json_object_foreach((json_t *)(uintptr_t)backups, id, unused) {
@@ -449,14 +449,22 @@ follow_again(struct verify *v, const json_t *backups, struct err *e)
 	mark_end(&v->mark);
 	mark_begin(&v->mark, v->repo);
 	rc = check_backups(v, (const uint8_t (*)[ID_BYTES])ids, count, e);
-	json_array_extend(v->problems, v->absent);
+	json_array_foreach(v->absent, i, p) {
+		json_t *affects = json_object_get(p, "affects");
+
+		if (rc == 0)
+			rc = keep_standing(v, seen, affects, e);
+		if (rc == 0 && json_array_size(affects) > 0)
+			json_add(v->problems, json_incref(p));
+	}
+	json_decref(seen);
 	free(ids);
 	return rc;
 }
 
 /*
  * An `expire` may have worked beside us: what was not there is damage only if a backup or the index that are there now need it.  A pack
- * that the index of now does not name went because nobody needed it, unless a backup's chunks are in no other one.
+ * that the index of now does not name went because nobody needed it, unless a backup's chunks, or the lists of them, are in no other one.
  * Backups before the index, as at the beginning.
  */
 static int
@@ -475,13 +483,11 @@ settle(struct verify *v, struct err *e)
 		rc = index_load(v->repo, e);
 	json_array_foreach(v->absent, i, p) {
 		json_t *affects = json_object_get(p, "affects");
-		bool of_pack = pack_id_of(json_string_value(json_object_get(p, "object")), pack);
-
 		if (rc != 0)
 			break;
-		if (of_pack ? index_find_pack(v->repo->index, pack, &number) : json_array_size(affects) > 0)
+		if (pack_id_of(json_string_value(json_object_get(p, "object")), pack) && index_find_pack(v->repo->index, pack, &number))
 			json_add(v->problems, json_incref(p));
-		else if (of_pack)
+		else
 			json_array_foreach(affects, k, backup)
 				json_put_bool(again, json_string_value(backup), true);
 	}
